@@ -1,0 +1,43 @@
+# What is built from the libraries: the program, tests, fuzzers, benchmarks.
+
+enable_testing()
+
+if(EXISTS ${PROJECT_SOURCE_DIR}/src/cli/main.cc)
+  add_executable(facet_program ${PROJECT_SOURCE_DIR}/src/cli/main.cc)
+  set_target_properties(facet_program PROPERTIES OUTPUT_NAME facet RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+  target_link_libraries(facet_program PRIVATE facet_cli)
+endif()
+
+find_package(GTest REQUIRED)
+file(GLOB testing_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/support/*.cc)
+add_library(facet_testing STATIC ${testing_sources})
+target_include_directories(facet_testing PUBLIC ${PROJECT_SOURCE_DIR}/tests)
+target_compile_definitions(facet_testing PRIVATE FACET_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+target_link_libraries(facet_testing PUBLIC facet_base facet_tensor facet_formats GTest::gtest GTest::gmock)
+
+foreach(folder base tensor kernels formats ops tokenizer model runtime chat engine cli)
+  facet_test(${folder} LIBS facet_${folder})
+endforeach()
+facet_test(golden LIBS facet_engine)      # whole models against the reference
+
+file(GLOB fuzzers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/fuzz/*.cc)
+foreach(source ${fuzzers})
+  get_filename_component(name ${source} NAME_WE)
+  if(NOT name STREQUAL "replay_main")
+    facet_fuzzer(${name} LIBS facet_engine)
+  endif()
+endforeach()
+
+if(FACET_BENCH)
+  find_package(benchmark QUIET)
+  file(GLOB benches CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/*.cc)
+  foreach(source ${benches})
+    get_filename_component(name ${source} NAME_WE)
+    if(benchmark_FOUND)
+      add_executable(bench_${name} ${source})
+      target_link_libraries(bench_${name} PRIVATE facet_engine benchmark::benchmark)
+    endif()
+  endforeach()
+endif()
+
+include(cmake/install.cmake OPTIONAL)

@@ -1,0 +1,140 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/strings.h"
+
+namespace facet {
+namespace {
+
+namespace fs = std::filesystem;
+
+Error system_error(std::string what, const fs::path& path) {
+  const int number = errno;
+  return {.code = number == ENOENT || number == ENOTDIR ? ErrorCode::not_found : ErrorCode::io,
+          .what = cat(what, ": ", std::strerror(number)),
+          .where = path.string()};
+}
+
+// A file descriptor that closes itself.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  bool ok() const { return fd_ >= 0; }
+  // Closes now; false when the kernel reports a late write error.
+  bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
+
+ private:
+  int fd_;
+};
+
+Result<uint64_t> regular_size(const Descriptor& file, const fs::path& path) {
+  struct stat status;
+  if (::fstat(file.get(), &status) != 0) return system_error("cannot read the file's status", path);
+  if (!S_ISREG(status.st_mode))
+    return Error{.code = ErrorCode::io,
+                 .what = S_ISDIR(status.st_mode) ? "is a folder, not a file" : "is not a regular file",
+                 .where = path.string()};
+  return static_cast<uint64_t>(status.st_size);
+}
+
+Result<void> write_all(const Descriptor& file, Bytes contents, const fs::path& path) {
+  while (!contents.empty()) {
+    const ssize_t written = ::write(file.get(), contents.data(), contents.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return system_error("cannot write", path);
+    }
+    contents = contents.subspan(static_cast<size_t>(written));
+  }
+  return {};
+}
+
+// madvise wants whole pages: the pages that lie entirely inside `part`.
+void advise(Bytes part, int advice) {
+  const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (std::bit_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const uintptr_t end = (std::bit_cast<uintptr_t>(part.data()) + part.size()) / page * page;
+  if (begin < end) ::madvise(std::bit_cast<void*>(begin), end - begin, advice);
+}
+
+}  // namespace
+
+Result<MappedFile> MappedFile::open(const fs::path& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.ok()) return system_error("cannot open", path);
+  FACET_TRY(const uint64_t size, regular_size(file, path));
+  MappedFile mapped;
+  mapped.path_ = path;
+  if (size == 0) return mapped;
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (data == MAP_FAILED) return system_error("cannot map", path);
+  mapped.data_ = static_cast<const std::byte*>(data);
+  mapped.size_ = size;
+  return mapped;
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), path_(std::move(other.path_)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::will_need(Bytes part) const { advise(part, MADV_WILLNEED); }
+void MappedFile::release(Bytes part) const { advise(part, MADV_DONTNEED); }
+
+Result<std::string> read_file(const fs::path& path, uint64_t max_bytes) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.ok()) return system_error("cannot open", path);
+  std::string contents;
+  char buffer[1 << 16];
+  for (;;) {  // not by size: pipes and /proc have none
+    const ssize_t n = ::read(file.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return system_error("cannot read", path);
+    if (n == 0) return contents;
+    contents.append(buffer, static_cast<size_t>(n));
+    if (contents.size() > max_bytes)
+      return Error{.code = ErrorCode::exhausted,
+                   .what = "file is too large",
+                   .where = path.string(),
+                   .expected = cat("at most ", max_bytes, " bytes"),
+                   .found = "more"};
+  }
+}
+
+Result<void> write_file_atomic(const fs::path& path, Bytes contents) {
+  std::string temporary = cat(path, ".XXXXXX");
+  Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC));
+  if (!file.ok()) return system_error("cannot create a temporary file", temporary);
+  Result<void> result = write_all(file, contents, temporary);
+  if (result.ok() && (::fchmod(file.get(), 0644) != 0 || ::fsync(file.get()) != 0 || !file.close()))
+    result = system_error("cannot write", temporary);
+  if (result.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) result = system_error("cannot replace", path);
+  if (!result.ok()) ::unlink(temporary.c_str());
+  return result;
+}
+
+}  // namespace facet

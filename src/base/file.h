@@ -1,0 +1,54 @@
+// Files: read-only mappings and atomic replacement. Nothing about their contents.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "facet/result.h"
+
+namespace facet {
+
+using Bytes = std::span<const std::byte>;
+
+inline Bytes as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+inline std::string_view as_text(Bytes bytes) {
+  return {static_cast<const char*>(static_cast<const void*>(bytes.data())), bytes.size()};
+}
+
+// A whole file mapped for reading. Move-only; the bytes live as long as the object. Any thread may read.
+// If another process truncates the file while it is mapped, reading beyond the new end is a bus error: the operating
+// system offers no way to turn that into an Error, so writers must replace files, not truncate them.
+class MappedFile {
+ public:
+  // Errors: not_found, io (not a regular file, no permission).
+  static Result<MappedFile> open(const std::filesystem::path& path);
+
+  MappedFile() = default;
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  Bytes bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+  // Tells the kernel that these bytes will soon be read, or will not be read again (their pages may be dropped).
+  void will_need(Bytes part) const;
+  void release(Bytes part) const;
+
+ private:
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+  std::filesystem::path path_;
+};
+
+// The whole file as a string. Errors: not_found, io; exhausted when it is larger than max_bytes.
+Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes);
+
+// Writes to a temporary file beside path, flushes it to disk and renames it: readers see the old or the new contents.
+Result<void> write_file_atomic(const std::filesystem::path& path, Bytes contents);
+
+}  // namespace facet

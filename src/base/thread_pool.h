@@ -1,0 +1,37 @@
+// The one thread pool: persistent workers that claim numbered blocks of work from a shared counter.
+//
+// Work is cut by its shape, never by the number of threads; which thread runs a block is left to chance, so a result
+// may not depend on it (architecture: shape decides the cut).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/function_ref.h"
+
+namespace facet {
+
+class ThreadPool {
+ public:
+  // n_threads counts the calling thread: 1 starts no worker. Requires n_threads >= 1.
+  explicit ThreadPool(int n_threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int n_threads() const;
+
+  // Calls work(block, thread) for every block in 0…n_blocks-1, each exactly once, and returns when all have returned.
+  // thread is in 0…n_threads-1 and serves to choose scratch memory. The caller takes part. Not reentrant; calls from
+  // several threads must not overlap. Allocates nothing. With one block or one thread everything runs on the caller.
+  void parallel(int64_t n_blocks, FunctionRef<void(int64_t block, int thread)> work);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Number of processors this process may run on (affinity mask respected).
+int usable_processors();
+
+}  // namespace facet

@@ -1,0 +1,61 @@
+// The key-value pairs of a GGUF file. Arrays stay in the mapped file: a vocabulary of 262,144 strings is not copied.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/file.h"
+#include "facet/result.h"
+
+namespace facet::formats {
+
+// Value types of GGUF v3. Do not renumber.
+enum class GgufType : uint32_t { u8 = 0, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
+const char* name(GgufType type);
+
+// One value, still as bytes of the file. Numbers convert where they fit; a wrong type or a value that does not fit is
+// nullopt.
+class GgufValue {
+ public:
+  GgufType type = GgufType::u8;
+  GgufType element = GgufType::u8;  // arrays
+  uint64_t count = 1;               // elements of an array
+  Bytes bytes;                      // the value, or an array's elements
+
+  std::optional<int64_t> integer() const;  // any integer type or bool
+  std::optional<double> number() const;    // any numeric type
+  std::optional<bool> boolean() const;     // bool only
+  std::optional<std::string_view> string() const;
+  bool is_array() const { return type == GgufType::array; }
+
+  // Arrays; nullopt when the element type does not convert.
+  std::optional<std::vector<int64_t>> integers() const;
+  std::optional<std::vector<float>> floats() const;
+  std::optional<std::vector<std::string_view>> strings() const;  // views into the file
+};
+
+class GgufMetadata {
+ public:
+  const GgufValue* find(std::string_view key) const;
+  std::span<const std::pair<std::string_view, GgufValue>> all() const { return pairs_; }
+
+  // The value, or nullopt where the key is absent. A present key of a wrong type is an Error (corrupt, naming the key).
+  Result<std::optional<int64_t>> integer(std::string_view key) const;
+  Result<std::optional<double>> number(std::string_view key) const;
+  Result<std::optional<bool>> boolean(std::string_view key) const;
+  Result<std::optional<std::string_view>> string(std::string_view key) const;
+
+  // Requires key not to be present yet.
+  void add(std::string_view key, GgufValue value);
+
+ private:
+  std::vector<std::pair<std::string_view, GgufValue>> pairs_;
+  std::unordered_map<std::string_view, size_t> index_;
+};
+
+}  // namespace facet::formats

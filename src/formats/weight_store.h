@@ -1,0 +1,44 @@
+// WeightStore: owns the bytes that the model's weights point to: packed panels, float vectors, mapped rows. The model
+// cannot tell which.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/thread_pool.h"
+#include "formats/checkpoint.h"
+#include "kernels/table.h"
+#include "tensor/buffer.h"
+#include "tensor/weight.h"
+
+namespace facet::formats {
+
+class WeightStore {
+ public:
+  // checkpoint must outlive the store (row sources read its mapping). pool does the packing.
+  WeightStore(const Checkpoint& checkpoint, const kernels::Table& kernels, ThreadPool& pool);
+  WeightStore(WeightStore&&) noexcept;
+  ~WeightStore();
+
+  // A matrix for multiplication, packed in panels; the tensor's mapped pages are released. shape [out, in] or
+  // [groups, out, in]. first_row / rows select a part of the output rows (rows < 0: all).
+  // Errors: unsupported (a type no kernel reads), exhausted.
+  Result<Weight> matrix(const TensorInfo& tensor, int64_t first_row = 0, int64_t rows = -1);
+  // Several tensors of equal shape as the groups, or stacked rows, of one weight (unfused experts: group-major).
+  Result<Weight> stacked(std::span<const TensorInfo* const> tensors, int64_t groups);
+  // A vector as f32, whatever its type on disk.
+  Result<Vector> vector(const TensorInfo& tensor);
+  Result<Vector> vector(std::span<const float> values);
+  // A table read row by row, in place.
+  Result<const RowSource*> rows(const TensorInfo& tensor);
+
+  // Bytes that this store holds in memory of its own.
+  int64_t packed_bytes() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace facet::formats

@@ -1,0 +1,142 @@
+// The kernel table: everything a tier (instruction-set level) must provide. Adding a kernel starts with a line here and
+// its scalar twin. Kernels are loops on raw arrays: no allocation, no threads, no errors, no libm.
+//
+// Row law (docs/row-law.md). For each output element there is one float accumulator over ascending k. In integer
+// arithmetic, per scale block: acc = fma(float(isum), w * a, acc), where isum is the exact integer sum (bias
+// corrections included), w the weight block's scale as one f32 rounded once, a the activation block's scale; a minimum
+// m follows as acc = fma(-m, a * float(asum), acc). In float arithmetic: acc = fma(w[k], x[k], acc). Calls for one row
+// and for many rows give the same bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "tensor/dtype.h"
+
+namespace facet::kernels {
+
+enum class Isa : uint8_t { scalar, avx2, avx512 };
+const char* name(Isa isa);
+std::optional<Isa> isa_named(std::string_view name);
+
+inline constexpr int kPanelRows = 16;  // rows of a packed panel
+inline constexpr int kBlock = 32;      // activations that share one int8 scale
+inline constexpr int kSubBlock = 16;   // granularity of activation sums (types with 16-wide scales need it)
+
+// Which forms of an activation row a multiplication reads.
+enum Form : uint8_t { kFormF32 = 1, kFormQ8 = 2, kFormBf16 = 4 };
+
+// Activation rows in the forms that were prepared; forms that were not are null. Row r starts r * stride_… elements on.
+struct ActivationRows {
+  const float* f32 = nullptr;
+  int64_t stride_f32 = 0;
+  const int8_t* q8 = nullptr;  // codes in -127…127, padded with zeros to a multiple of kBlock
+  int64_t stride_q8 = 0;
+  const float* scale = nullptr;  // one per kBlock: x ≈ scale * code
+  int64_t stride_scale = 0;
+  const int32_t* sums = nullptr;  // one per kSubBlock: sum of its codes
+  int64_t stride_sums = 0;
+  const uint16_t* bf16 = nullptr;  // padded with zero to an even number
+  int64_t stride_bf16 = 0;
+  const int32_t* index = nullptr;  // row m of the call is row index[m] here; null: row m
+};
+
+// How one weight type is packed and multiplied. A panel is 16 consecutive rows, whole width, missing rows zero.
+struct PanelType {
+  DType type;
+  Form fast_form;  // what multiply_fast reads
+  int64_t (*panel_bytes)(int64_t cols);
+  // n_rows <= 16 rows in file layout, stride bytes apart.
+  void (*pack)(std::byte* panel, const std::byte* rows, int64_t stride, int n_rows, int64_t cols);
+  // The exact values: 16 rows, stride floats apart.
+  void (*unpack)(float* rows, int64_t stride, const std::byte* panel, int64_t cols);
+  // y[m * y_stride + 0…15] = panel · row m of x, for m < n. Any n >= 0. Always writes 16 outputs a row.
+  void (*multiply_f32)(float* y, int64_t y_stride, const std::byte* panel, const ActivationRows& x, int64_t n,
+                       int64_t cols);
+  void (*multiply_fast)(float* y, int64_t y_stride, const std::byte* panel, const ActivationRows& x, int64_t n,
+                        int64_t cols);
+};
+
+// Storage of one KV head's keys and values in one block of 64 positions (docs/kv-cache.md):
+// K: two halves of 32 keys, each [D/2][32 keys][2]; V: [D/32][32 key pairs][32][2]; D padded to a multiple of 32.
+inline constexpr int kKvBlockKeys = 64;
+inline constexpr int kKvGroupKeys = 512;  // the online softmax restarts at every absolute group (row law)
+
+// Running state of one query head over one group of keys: largest score, sum of exponentials, weighted values acc[D].
+struct SoftmaxState {
+  float max, sum;
+};
+
+struct KvType {
+  DType type;                                // f32, f16, bf16
+  int64_t (*block_bytes)(int64_t head_dim);  // K or V, one KV head
+  // Stores one position (0…63) of a block.
+  void (*store_k)(std::byte* block, int position, const float* k, int64_t head_dim);
+  void (*store_v)(std::byte* block, int position, const float* v, int64_t head_dim);
+  // Reads one position back as float.
+  void (*load_k)(float* k, const std::byte* block, int position, int64_t head_dim);
+  void (*load_v)(float* v, const std::byte* block, int position, int64_t head_dim);
+  // scores[q * 64 + key] = scale * (query q · key), for n queries q_stride floats apart. All 64 keys.
+  void (*scores)(float* scores, const float* q, int64_t q_stride, int64_t n, const std::byte* k_block, int64_t head_dim,
+                 float scale);
+  // acc[q * acc_stride + d] = fma over the 64 keys in ascending order of p[q * 64 + key] * value[key][d].
+  void (*accumulate)(float* acc, int64_t acc_stride, const float* p, int64_t n, const std::byte* v_block,
+                     int64_t head_dim);
+};
+
+struct Table {
+  Isa isa;
+  std::span<const PanelType> panels;
+  std::span<const KvType> kv_types;
+  // nullptr: the type cannot be packed / stored.
+  const PanelType* panel(DType type) const;
+  const KvType* kv(DType type) const;
+
+  // --- one row each, n values; y may be x unless said ---
+  // y = x * (mean(x²) + eps)^(-1/2) (* w where w is not null).
+  void (*rms_norm)(float* y, const float* x, const float* w, int64_t n, float eps);
+  // y = gelu_tanh(gate) * up.
+  void (*gelu_times)(float* y, const float* gate, const float* up, int64_t n);
+  // y = cap * tanh(x / cap).
+  void (*softcap)(float* y, const float* x, int64_t n, float cap);
+  // Probabilities of n logits, in place; exp(0) is exactly 1.
+  void (*softmax)(float* x, int64_t n);
+  // Rotates one head of n values: component j with j + n/2, by angles whose cosines and sines are given, n/2 each.
+  void (*rope)(float* y, const float* x, const float* cosine, const float* sine, int64_t n);
+  // y += a; y = fma(s, x, y); y *= s; y = (y + x) * s
+  void (*add)(float* y, const float* x, int64_t n);
+  void (*add_scaled)(float* y, const float* x, float s, int64_t n);
+  void (*scale)(float* y, float s, int64_t n);
+  void (*multiply)(float* y, const float* x, int64_t n);
+  float (*dot)(const float* a, const float* b, int64_t n);
+  // log(Σ exp(x)) of n logits: for log-probabilities.
+  float (*log_sum_exp)(const float* x, int64_t n);
+
+  // --- forms of activations ---
+  // int8 codes of n values (n padded to 32 with zeros), per 32: scale = max|x| / 127, code = nearest-even(x / scale).
+  void (*quantize_q8)(int8_t* codes, float* scales, int32_t* sums, const float* x, int64_t n);
+  void (*round_bf16)(uint16_t* y, const float* x, int64_t n);  // nearest even; pads to even n with zero
+
+  // --- attention over one block of 64 keys ---
+  // For each of n queries: masks scores outside [begin[q], end[q]) (positions in the block, 0…64), then
+  // m' = max(m, max score); p = exp(s - m'); sum = sum * exp(m - m') + Σp; acc *= exp(m - m'). A query that sees no key
+  // of the block keeps its state untouched and gets p = 0 exactly.
+  void (*softmax_step)(float* scores_to_p, SoftmaxState* state, float* acc, int64_t acc_stride, const int* begin,
+                       const int* end, int64_t n, int64_t head_dim);
+  // Folds a later group (state b, acc_b) into an earlier one (state a, acc_a), in place.
+  void (*softmax_fold)(SoftmaxState* a, float* acc_a, const SoftmaxState* b, const float* acc_b, int64_t head_dim);
+};
+
+const Table& best_table();               // the best this processor can run; --isa overrides it
+std::span<const Table> usable_tables();  // scalar first; what the tests walk over
+const Table* table_of(Isa isa);          // nullptr: this processor cannot run it
+
+// Exact value of each element of n elements in file layout (spec: quantization.md 2–4). Any tier, any type that facet
+// reads; requires can_dequantize(type) and n a multiple of the block.
+bool can_dequantize(DType type);
+void dequantize(DType type, float* y, const std::byte* x, int64_t n);
+
+}  // namespace facet::kernels

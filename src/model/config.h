@@ -1,0 +1,87 @@
+// Config: the shape of a text decoder, read from either container and either spelling (text-decoder.md 1).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "formats/checkpoint.h"
+#include "tensor/token.h"
+
+namespace facet::model {
+
+enum class Family : uint8_t { gemma4, gemma3 };
+
+// How rotary frequencies are made (text-decoder.md 2.7).
+enum class RopeKind : uint8_t {
+  whole,         // every pair: theta^(-2j/hd)
+  proportional,  // the first floor(rotated_part * hd / 2) pairs, same formula; the rest do not turn
+};
+
+struct RopeConfig {
+  RopeKind kind = RopeKind::whole;
+  double theta = 10000;
+  double rotated_part = 1;  // proportional: share of the head that turns
+  double factor = 1;        // divides every frequency
+};
+
+// Which rows of an image see each other (text-decoder.md 2.8).
+enum class ImageAttention : uint8_t { causal, bidirectional };
+
+struct LayerConfig {
+  bool full = false;  // full attention; otherwise sliding
+  int64_t head_dim = 0;
+  int64_t kv_heads = 0;
+  int64_t ffn_width = 0;
+  bool shares_kv = false;     // reads the cache of `donor` instead of storing its own
+  int donor = 0;              // a storing layer; the layer itself where it stores
+  bool value_is_key = false;  // no v projection: V comes from the raw K projection
+};
+
+struct Config {
+  Family family = Family::gemma4;
+  std::string name;        // general.name, or empty
+  int64_t vocab_size = 0;  // V
+  int64_t width = 0;       // D
+  int64_t heads = 0;       // query heads, every layer
+  int64_t window = 0;      // keys a sliding layer sees, itself included
+  int64_t context = 0;     // positions the model was trained for
+  double norm_eps = 1e-6;
+  double attention_scale = 1;             // multiplies q·k
+  double embedding_scale = 1;             // exact sqrt(D) in f32, unless the switch asks for bf16 rounding
+  double logit_softcap = 0;               // 0: none
+  bool value_norm = true;                 // gemma4: V is RMS-normed without weight
+  bool layer_scalar = true;               // gemma4: every layer scales its output
+  int64_t ple_width = 0;                  // P; 0: no per-layer embeddings
+  int64_t experts = 0, experts_used = 0;  // 0: dense
+  int64_t expert_width = 0;
+  bool tied_head = true;
+  RopeConfig rope_sliding, rope_full;
+  ImageAttention image_attention = ImageAttention::causal;
+  std::vector<LayerConfig> layers;
+
+  Token pad = 0;
+  std::vector<Token> bos;           // usually one
+  std::vector<Token> eos;           // union of config.json and generation_config.json, or the file's keys
+  std::vector<Token> suppress;      // never sampled
+  std::vector<Token> placeholders;  // image, audio, video soft tokens: the per-layer table looks up pad for them
+
+  // Sampling defaults of the file; negative: not given.
+  double temperature = -1, top_p = -1, min_p = -1;
+  int64_t top_k = -1;
+
+  int n_layers() const { return static_cast<int>(layers.size()); }
+};
+
+// Reads and validates the configuration of a checkpoint. Every number is bounded and cross-checked before anything is
+// allocated. Errors: unsupported (architecture), corrupt.
+Result<Config> read_config(const formats::Checkpoint& checkpoint);
+// The two sources by themselves (tests, fuzzers).
+Result<Config> config_from_json(const Json& config, const Json& generation_config, const std::string& where);
+Result<Config> config_from_gguf(const formats::GgufMetadata& metadata, const std::string& where);
+
+// "Gemma 4 E2B", "Gemma 4 26B-A4B", "Gemma 3 270M", "Gemma 4 (unknown size)".
+std::string describe(const Config& config);
+
+}  // namespace facet::model

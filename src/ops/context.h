@@ -1,0 +1,52 @@
+// Context: what every op needs besides its operands. Travels by reference; there is no global state, so two engines can
+// live in one process.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/function_ref.h"
+#include "base/thread_pool.h"
+#include "kernels/table.h"
+#include "tensor/view.h"
+#include "tensor/weight.h"
+
+namespace facet {
+
+// f32: weights are dequantised exactly and multiplied as float. fast: block types meet int8 activations, BF16 weights
+// meet bf16 activations; everything else stays float.
+enum class Arithmetic : uint8_t { f32, fast };
+
+namespace ops {
+
+// Listens to a forward pass. Taps are named as the reference names its tensors ("attn_out", "k", "router"); the layer
+// is -1 outside layers. `first_row` of a tap says which batch row its row 0 is when rows were skipped, through `rows`.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  // values may be changed: tests inject faults that way. rows[i] is the batch row of row i.
+  virtual void tap(std::string_view name, int layer, Mat<float> values, std::span<const int32_t> rows) = 0;
+  virtual void tap_ids(std::string_view name, int layer, Mat<int32_t> values, std::span<const int32_t> rows) = 0;
+  // The float input of a linear, before any rounding (importance matrices, adapters, training).
+  virtual void linear_input(const LinearId& id, Mat<const float> values, std::span<const int32_t> rows) = 0;
+};
+
+}  // namespace ops
+
+struct Context {
+  const kernels::Table* kernels = nullptr;
+  ThreadPool* pool = nullptr;
+  Arithmetic arithmetic = Arithmetic::fast;
+  ops::Observer* observer = nullptr;  // usually none
+};
+
+namespace ops {
+
+// One parallel region: work(block, thread) for every block; see ThreadPool::parallel.
+inline void parallel(const Context& ctx, int64_t n_blocks, FunctionRef<void(int64_t, int)> work) {
+  ctx.pool->parallel(n_blocks, work);
+}
+
+}  // namespace ops
+}  // namespace facet

@@ -1,0 +1,64 @@
+// One sequence from prompt to end: reads the prompt in chunks, then samples and runs one token at a time. Token world
+// only; stop strings and text are the engine's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/function_ref.h"
+#include "model/language_model.h"
+#include "runtime/sampler.h"
+
+namespace facet::runtime {
+
+enum class Finish : uint8_t { stop_token, length, cancelled };
+
+// What happened: prompt rows were read, or a token was chosen. Returning false cancels.
+struct Event {
+  int64_t prompt_done = 0, prompt_total = 0;
+  const Sampled* sampled = nullptr;
+};
+
+struct GenerateOptions {
+  std::vector<Token> stop_tokens;  // end the sequence; the stop token itself is reported but not run
+  int64_t max_tokens = -1;         // -1: until the context is full
+  bool skip_work = true;
+  std::span<const RowSpan> bidirectional = {};  // prompt spans that a chunk may not cut
+};
+
+struct Generated {
+  std::vector<Token> tokens;  // chosen tokens, the stop token (if any) last
+  Finish finish = Finish::length;
+  int64_t cached_tokens = 0;  // prompt tokens that were already in the cache
+  double prompt_seconds = 0, generate_seconds = 0;
+};
+
+// A live sequence: knows the tokens whose keys the model holds. Move-only; releases its cache on destruction.
+class Sequence {
+ public:
+  static Result<Sequence> create(model::LanguageModel& model);
+  Sequence(Sequence&&) noexcept;
+  Sequence& operator=(Sequence&&) noexcept;
+  ~Sequence();
+
+  std::span<const Token> tokens() const { return tokens_; }
+
+  // Continues with a whole prompt (not a difference): keeps the longest common prefix that can be resumed, reads the
+  // rest, writes until done. On an Error or a cancellation the sequence holds a valid prefix and can be used again.
+  // Errors: invalid_argument (empty prompt, token out of range), exhausted (prompt longer than the context),
+  // non_finite.
+  Result<Generated> generate(std::span<const Token> prompt, const GenerateOptions& options, Sampler& sampler,
+                             FunctionRef<bool(const Event&)> on_event);
+
+ private:
+  explicit Sequence(model::LanguageModel& model, SeqId id) : model_(&model), id_(id) {}
+  Result<int64_t> resume(std::span<const Token> prompt);
+
+  model::LanguageModel* model_ = nullptr;
+  SeqId id_ = -1;
+  std::vector<Token> tokens_;
+};
+
+}  // namespace facet::runtime

@@ -1,0 +1,10 @@
+// Token ids, everywhere.
+#pragma once
+
+#include <cstdint>
+
+namespace facet {
+
+using Token = int32_t;
+
+}  // namespace facet

@@ -1,0 +1,131 @@
+// Results, strings, JSON, UTF-8, files, threads.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <fstream>
+#include <numeric>
+#include <vector>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/random.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "base/utf8.h"
+#include "support/expect.h"
+#include "support/paths.h"
+
+namespace facet {
+namespace {
+
+TEST(Error, MessageSaysWhereWhatExpectedAndFound) {
+  const Error error{
+      .code = ErrorCode::corrupt, .what = "wrong shape", .where = "a.gguf: x", .expected = "[2, 3]", .found = "[2, 4]"};
+  EXPECT_EQ(error.message(), "a.gguf: x: wrong shape: expected [2, 3], found [2, 4]");
+}
+
+Result<int> half(int n) {
+  if (n % 2 != 0) return Error{.what = "odd"};
+  return n / 2;
+}
+Result<int> quarter(int n) {
+  FACET_TRY(const int once, half(n));
+  FACET_TRY(const int twice, half(once));
+  return twice;
+}
+
+TEST(Result, TryReturnsTheErrorUpwards) {
+  EXPECT_EQ(*quarter(12), 3);
+  EXPECT_EQ(quarter(6).error().what, "odd");
+}
+
+TEST(Strings, CatJoinsTextAndNumbers) {
+  EXPECT_EQ(cat("a", 1, ' ', 2.5, true, list(std::vector{1, 2})), "a1 2.5true[1, 2]");
+}
+
+TEST(Json, RoundTripsEveryKind) {
+  const std::string text = R"({"a":[1,-2,2.5,true,null,"x\u00e9"],"b":{}})";
+  const Result<Json> json = Json::parse(text, "test");
+  ASSERT_OK(json);
+  EXPECT_EQ(json->dump(), "{\"a\":[1,-2,2.5,true,null,\"x\xC3\xA9\"],\"b\":{}}");
+}
+
+TEST(Json, NamesLineAndColumnOfBrokenText) {
+  const Result<Json> json = Json::parse("{\n  \"a\": ]", "f.json");
+  ASSERT_FALSE(json.ok());
+  EXPECT_THAT(json.error().message(), ::testing::HasSubstr("f.json: not valid JSON at line 2"));
+}
+
+TEST(Json, RefusesDuplicateNamesAndDeepNesting) {
+  EXPECT_EQ(Json::parse(R"({"a":1,"a":2})", "t").error().code, ErrorCode::corrupt);
+  EXPECT_EQ(Json::parse(std::string(100, '['), "t").error().code, ErrorCode::exhausted);
+}
+
+TEST(Utf8, KnowsLengthsAndInvalidBytes) {
+  EXPECT_EQ(utf8_length("a"), 1u);
+  EXPECT_EQ(utf8_length("\xE2\x96\x81x"), 3u);
+  EXPECT_EQ(utf8_length("\xF0\x9F\x98\x80"), 4u);
+  for (const char* bad : {"\x80", "\xC0\x80", "\xED\xA0\x80", "\xF5\x80\x80\x80", "\xE2\x28"})
+    EXPECT_EQ(utf8_length(bad), 0u) << bad;
+}
+
+TEST(Utf8, IncompleteTailIsWhatMoreBytesCouldComplete) {
+  EXPECT_EQ(utf8_incomplete_tail("ab"), 0u);
+  EXPECT_EQ(utf8_incomplete_tail("a\xF0\x9F\x98"), 3u);
+  EXPECT_EQ(utf8_incomplete_tail("a\xE2\x96"), 2u);
+  EXPECT_EQ(utf8_incomplete_tail("a\xED\xA0"), 0u);  // a surrogate can never become valid
+  EXPECT_EQ(utf8_incomplete_tail("a\x80"), 0u);
+}
+
+TEST(Utf8, RepairReplacesEachMaximalInvalidPart) {
+  EXPECT_EQ(utf8_repair("a\xF0\x9F\x98z\x80\x80"), "a\xEF\xBF\xBDz\xEF\xBF\xBD\xEF\xBF\xBD");
+}
+
+TEST(File, AtomicWriteReplacesAndMapsBack) {
+  const testing::TemporaryFolder folder;
+  const auto path = folder.path() / "x";
+  ASSERT_OK(write_file_atomic(path, as_bytes("one")));
+  ASSERT_OK(write_file_atomic(path, as_bytes("two!")));
+  const Result<MappedFile> file = MappedFile::open(path);
+  ASSERT_OK(file);
+  EXPECT_EQ(as_text(file->bytes()), "two!");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(File, MissingFilesAndFoldersAreErrors) {
+  EXPECT_EQ(MappedFile::open("/no/such/file").error().code, ErrorCode::not_found);
+  EXPECT_EQ(MappedFile::open("/").error().code, ErrorCode::io);
+  EXPECT_EQ(read_file("/no/such/file", 10).error().code, ErrorCode::not_found);
+}
+
+TEST(ThreadPool, RunsEveryBlockOnceOnAnyNumberOfThreads) {
+  for (int threads : {1, 2, 3, 5}) {
+    ThreadPool pool(threads);
+    for (int64_t n : {0, 1, 2, 7, 1000}) {
+      std::vector<std::atomic<int>> hits(static_cast<size_t>(n));
+      pool.parallel(n, [&](int64_t block, int thread) {
+        EXPECT_LT(thread, threads);
+        hits[static_cast<size_t>(block)].fetch_add(1);
+      });
+      for (const auto& hit : hits) EXPECT_EQ(hit.load(), 1);
+    }
+  }
+}
+
+TEST(ThreadPool, ManyShortRegionsInARow) {
+  ThreadPool pool(2);
+  std::atomic<int64_t> sum = 0;
+  for (int i = 0; i < 20000; ++i) pool.parallel(3, [&](int64_t block, int) { sum += block; });
+  EXPECT_EQ(sum.load(), 60000);
+}
+
+TEST(Random, SequenceIsFixed) {
+  Random a(42), b(42), c(43);
+  EXPECT_EQ(a.next(), b.next());
+  EXPECT_NE(a.next(), c.next());
+  for (int i = 0; i < 1000; ++i) EXPECT_LT(a.below(7), 7u);
+}
+
+}  // namespace
+}  // namespace facet
