@@ -95,8 +95,9 @@ class [[nodiscard]] Result<void> {
   if (!result.ok()) return std::move(result).error(); \
   declaration = std::move(result).value()
 
-// FACET_TRY_VOID(reader.skip(8));   for calls that return Result<void>, or whose value is not wanted.
-#define FACET_TRY_VOID(...) FACET_TRY_VOID_(FACET_CONCAT(facet_result_, __LINE__), __VA_ARGS__)
-#define FACET_TRY_VOID_(result, ...) \
-  auto result = (__VA_ARGS__);       \
-  if (!result.ok()) return std::move(result).error()
+// FACET_TRY_VOID(reader.skip(8));   for calls that return Result<void>, or whose value is not wanted. One statement.
+#define FACET_TRY_VOID(...)                                         \
+  do {                                                              \
+    auto facet_result = (__VA_ARGS__);                              \
+    if (!facet_result.ok()) return std::move(facet_result).error(); \
+  } while (false)
