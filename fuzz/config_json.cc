@@ -1,0 +1,41 @@
+// config.json and, behind a line "---", generation_config.json: an Error, or a configuration whose promises hold.
+#include <cstdint>
+#include <string_view>
+
+#include "base/check.h"
+#include "model/config.h"
+
+using namespace facet;
+
+static void check_promises(const model::Config& config) {
+  FACET_CHECK(config.n_layers() >= 1 && config.n_layers() <= 1024);
+  FACET_CHECK(config.window >= 1 && config.width >= 1 && config.vocab_size >= 1);
+  FACET_CHECK(config.experts_used <= config.experts);
+  for (int i = 0; i < config.n_layers(); ++i) {
+    const model::LayerConfig& layer = config.layers[static_cast<size_t>(i)];
+    FACET_CHECK(layer.head_dim >= 2 && layer.head_dim % 2 == 0 && layer.head_dim <= 4096);
+    FACET_CHECK(layer.kv_heads >= 1 && config.heads % layer.kv_heads == 0 && layer.ffn_width >= 1);
+    FACET_CHECK(layer.donor >= 0 && layer.donor <= i && (layer.donor == i) == !layer.shares_kv);
+    const model::LayerConfig& donor = config.layers[static_cast<size_t>(layer.donor)];
+    FACET_CHECK(!donor.shares_kv && donor.full == layer.full && donor.kv_heads == layer.kv_heads);
+  }
+  for (const auto* tokens : {&config.eos, &config.bos, &config.suppress, &config.placeholders})
+    for (const Token token : *tokens) FACET_CHECK(token >= 0 && token < config.vocab_size);
+  FACET_CHECK(!model::describe(config).empty());
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view text(static_cast<const char*>(static_cast<const void*>(data)), size);
+  constexpr std::string_view kCut = "\n---\n";
+  const size_t cut = text.find(kCut);
+  const Result<Json> config = Json::parse(text.substr(0, cut), "config.json");
+  const Result<Json> generation =
+      cut == text.npos ? Result<Json>(Json()) : Json::parse(text.substr(cut + kCut.size()), "generation_config.json");
+  if (!config.ok() || !generation.ok()) return 0;
+  const Result<model::Config> result = model::config_from_json(*config, *generation, "config.json");
+  if (result.ok())
+    check_promises(*result);
+  else
+    FACET_CHECK(!result.error().message().empty());
+  return 0;
+}
