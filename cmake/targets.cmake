@@ -13,7 +13,19 @@ file(GLOB testing_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/support/
 add_library(facet_testing STATIC ${testing_sources})
 target_include_directories(facet_testing PUBLIC ${PROJECT_SOURCE_DIR}/tests)
 target_compile_definitions(facet_testing PRIVATE FACET_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-target_link_libraries(facet_testing PUBLIC facet_base facet_tensor facet_formats GTest::gtest GTest::gmock)
+target_link_libraries(facet_testing PUBLIC facet_base facet_tensor facet_formats facet_kernels GTest::gtest GTest::gmock)
+
+# The AVX-512 tier once more, in portable code (SIMDe), so that tests run it on every machine; see docs/kernels.md.
+find_path(SIMDE_INCLUDE simde/x86/avx512.h)
+if(SIMDE_INCLUDE)
+  file(GLOB emulated_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/avx512_*.cc)
+  add_library(facet_kernels_emulated STATIC ${emulated_sources})
+  target_include_directories(facet_kernels_emulated PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_options(facet_kernels_emulated PRIVATE -Wno-ignored-attributes -include ${PROJECT_SOURCE_DIR}/tests/support/emulate_avx512.h)
+  target_link_libraries(facet_kernels_emulated PUBLIC facet_kernels)
+  target_compile_definitions(facet_testing PRIVATE FACET_HAVE_EMULATED_AVX512)
+  target_link_libraries(facet_testing PUBLIC facet_kernels_emulated)
+endif()
 
 foreach(folder base tensor kernels formats ops tokenizer model runtime chat engine cli)
   facet_test(${folder} LIBS facet_${folder})
