@@ -1,0 +1,61 @@
+// Gemma: a decoder with its weights, its cache and its context: the real LanguageModel.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "formats/weight_store.h"
+#include "model/language_model.h"
+#include "model/text.h"
+
+namespace facet::model {
+
+struct GemmaOptions {
+  Arithmetic arithmetic = Arithmetic::fast;
+  const kernels::Table* kernels = nullptr;  // nullptr: the best this processor can run
+  ThreadPool* pool = nullptr;               // must outlive the model
+  KvOptions kv = {};                             // context 0: the model's own; max_chunk follows max_batch_rows
+  int64_t max_batch_rows = 512;
+  Progress* progress = nullptr;  // while loading
+};
+
+class Gemma : public LanguageModel {
+ public:
+  // checkpoint must outlive the model. Errors: those of load_weights, exhausted.
+  static Result<std::unique_ptr<Gemma>> load(const formats::Checkpoint& checkpoint, const Config& config,
+                                             const GemmaOptions& options);
+
+  Limits limits() const override;
+  Result<SeqId> create_sequence() override { return cache_.create_sequence(); }
+  Result<SeqId> fork(SeqId id, int64_t length) override { return cache_.fork(id, length); }
+  void release(SeqId id) override { cache_.release(id); }
+  int64_t length(SeqId id) const override { return cache_.length(id); }
+  int64_t truncate(SeqId id, int64_t length) override { return cache_.truncate(id, length); }
+  void commit(SeqId id, int64_t length) override { cache_.commit(id, length); }
+  Result<void> save(SeqId id, ByteSink& out) const override { return cache_.save(id, out); }
+  Result<SeqId> restore(ByteReader& in) override { return cache_.restore(in); }
+  Result<void> forward(const Batch& batch, ResultSink& sink) override;
+
+  TextModel& text() { return text_; }
+  const TextModel& text() const { return text_; }
+  KvCache& cache() { return cache_; }
+  const Context& context() const { return ctx_; }
+  void set_observer(ops::Observer* observer) { ctx_.observer = observer; }
+  // What was odd about the file but tolerated.
+  std::span<const std::string> remarks() const { return text_.weights().remarks; }
+  // Bytes of weights held in memory of our own.
+  int64_t packed_bytes() const { return store_.packed_bytes(); }
+
+ private:
+  Gemma(Context ctx, formats::WeightStore store, TextModel text, KvCache cache)
+      : ctx_(ctx), store_(std::move(store)), text_(std::move(text)), cache_(std::move(cache)) {}
+
+  Context ctx_;
+  formats::WeightStore store_;
+  TextModel text_;
+  KvCache cache_;
+};
+
+}  // namespace facet::model

@@ -1,0 +1,85 @@
+// TextModel: the decoder of the Gemma family, from token ids to logits (text-decoder.md 2). The same code runs every
+// size; what differs is data in the plan. Knows no files, no threads, no sequences beyond the batch.
+#pragma once
+
+#include "model/activations.h"
+#include "model/config.h"
+#include "model/kv_cache.h"
+#include "model/layer_plan.h"
+#include "model/weights.h"
+#include "ops/batch.h"
+
+namespace facet::model {
+
+// How far an image row sees ahead inside its image (text-decoder.md 2.8): both sides of the window, as the model was
+// trained, or bounded on the left only, as some versions of the reference do it. Differs for images longer than the
+// window.
+enum class ImageBound : uint8_t { both_sides, left_only };
+
+class TextModel {
+ public:
+  // max_rows: of one batch; max_context: positions of a sequence. Errors: exhausted.
+  static Result<TextModel> create(const Context& ctx, const Config& config, const Plan& plan, Weights weights,
+                                  int64_t max_rows, int64_t max_context);
+
+  // Runs the batch. Cache room for its rows must be reserved; lengths do not change. A failed call leaves the cache as
+  // it was: everything that can fail happens before layer 0. Errors: invalid_argument (a batch that contradicts
+  // itself), io (a table row could not be read).
+  Result<void> forward(Context& ctx, const Batch& batch, KvCache& cache, ResultSink& sink);
+
+  void set_image_bound(ImageBound bound) { image_bound_ = bound; }
+  const Config& config() const { return config_; }
+  const Plan& plan() const { return plan_; }
+  const Weights& weights() const { return weights_; }
+  Weights& weights() { return weights_; }
+  int64_t max_rows() const { return max_rows_; }
+
+ private:
+  // The batch on its way through the layers.
+  struct Pass {
+    Context& ctx;
+    const Batch& batch;
+    KvCache& cache;
+    Mat<float> h;       // (T, D) residual stream of the rows that are still needed
+    Mat<float> ple;     // (T, L P) per-layer inputs of those rows
+    bool cuts = false;  // rows without outputs stop at the last storing layer
+  };
+
+  TextModel(Config config, Plan plan, Weights weights, Activations activations, int64_t max_rows)
+      : config_(std::move(config)),
+        plan_(std::move(plan)),
+        weights_(std::move(weights)),
+        a_(std::move(activations)),
+        max_rows_(max_rows) {}
+
+  Result<void> check(const Batch& batch, const KvCache& cache) const;
+  Result<void> check_sequences(const Batch& batch, const KvCache& cache) const;
+  void begin(Pass& pass);
+  void see(const Pass& pass);
+  Result<void> embed(Pass& pass);
+  Result<void> per_layer_inputs(Pass& pass);
+  void keep_output_rows(Pass& pass);
+
+  void decoder_layer(Pass& pass, const LayerPlan& layer, const LayerWeights& w);
+  void attention(Pass& pass, const LayerPlan& layer, const LayerWeights& w);
+  void store_keys(Pass& pass, const LayerPlan& layer, const LayerWeights& w);
+  void feed_forward(Pass& pass, const LayerPlan& layer, const LayerWeights& w);
+  void mixture_of_experts(Pass& pass, const LayerWeights& w, Mat<float> dense);
+  void per_layer_input(Pass& pass, const LayerPlan& layer, const LayerWeights& w);
+  void output(Pass& pass, ResultSink& sink);
+  size_t deliver(Pass& pass, std::span<const int32_t> rows, size_t next, ResultSink& sink);
+
+  void tap(const Pass& pass, std::string_view name, int layer, Mat<float> values) const;
+  Mat<float> cosine(const LayerPlan& layer);
+  Mat<float> sine(const LayerPlan& layer);
+  float eps() const { return static_cast<float>(config_.norm_eps); }
+
+  Config config_;
+  Plan plan_;
+  Weights weights_;
+  Activations a_;
+  int64_t max_rows_;
+  ImageBound image_bound_ = ImageBound::both_sides;
+};
+
+}  // namespace facet::model
