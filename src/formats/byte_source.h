@@ -20,6 +20,8 @@ class ByteSource {
   virtual Result<void> read(int64_t offset, std::span<std::byte> out) const = 0;
   // The bytes in place where the source has them in memory or mapped; empty otherwise.
   virtual Bytes mapped(int64_t offset, int64_t length) const = 0;
+  // This part will be read soon.
+  virtual void will_need(int64_t offset, int64_t length) const = 0;
   // Pages of this part may be dropped: they will not be read again soon.
   virtual void release(int64_t offset, int64_t length) const = 0;
 };

@@ -47,6 +47,8 @@ class Checkpoint {
   Bytes bytes(const TensorInfo& tensor) const;
   // The bytes were consumed (packed): their pages may be dropped.
   void release(const TensorInfo& tensor) const;
+  // Part of a tensor will be read soon.
+  void will_need(const TensorInfo& tensor, int64_t offset, int64_t length) const;
   // Bytes of all files together.
   int64_t file_bytes() const;
 
@@ -65,9 +67,9 @@ class Checkpoint {
   friend class CheckpointBuilder;
   Container container_ = Container::gguf;
   std::filesystem::path path_;
-  std::vector<std::shared_ptr<const ByteSource>> sources_;
+  std::vector<std::shared_ptr<const ByteSource>> sources_;  // shared with whoever reads on after the checkpoint is gone
   std::vector<TensorInfo> tensors_;
-  std::unordered_map<std::string_view, size_t> index_;
+  std::unordered_map<std::string, size_t> index_;
   GgufMetadata metadata_;
   Json config_, generation_config_;
   std::optional<std::filesystem::path> tokenizer_file_, template_file_;
