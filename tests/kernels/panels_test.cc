@@ -1,0 +1,277 @@
+// The panel kernels of every tier: packing loses nothing, every tier equals the scalar one bit for bit, the scalar one
+// equals plain sums in double precision, and how many rows a call has changes no bit.
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "kernels/panel_data.h"
+#include "support/kernel_tables.h"
+
+namespace facet::kernels {
+namespace {
+
+using testing::Activations;
+using testing::Extremes;
+
+constexpr DType kTypes[] = {DType::f32,  DType::f16,  DType::bf16, DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1,
+                            DType::q8_0, DType::q2_k, DType::q3_k, DType::q4_k, DType::q5_k, DType::q6_k};
+
+const Table& scalar_table() { return testing::kernel_tables().front(); }
+
+std::vector<int64_t> widths(DType type) {
+  if (!is_block_type(type)) return {1, 2, 3, 16, 96, 97};
+  if (info(type).block == 256) return {256, 512, 1280};
+  return {32, 64, 96, 192, 256, 288, 640};
+}
+
+std::vector<std::byte> packed(const PanelType& type, const std::vector<std::byte>& rows, int n_rows, int64_t cols) {
+  std::vector<std::byte> panel(static_cast<size_t>(type.panel_bytes(cols)), std::byte{0x5A});
+  type.pack(panel.data(), rows.data(), row_bytes(type.type, cols), n_rows, cols);
+  return panel;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+constexpr int64_t kStride = 19;  // of outputs: larger than a panel, so that stray writes show
+constexpr float kUntouched = 12345;
+
+std::vector<float> product(const PanelType& type, bool fast, const std::vector<std::byte>& panel,
+                           const ActivationRows& x, int64_t n, int64_t cols) {
+  std::vector<float> y(static_cast<size_t>(n * kStride + 1), kUntouched);
+  (fast ? type.multiply_fast : type.multiply_f32)(y.data(), kStride, panel.data(), x, n, cols);
+  return y;
+}
+
+// ---- packing ----
+
+TEST(Panels, EveryTierPacksEveryType) {
+  for (const Table& table : testing::kernel_tables())
+    for (DType type : kTypes) {
+      const PanelType* found = table.panel(type);
+      ASSERT_NE(found, nullptr) << name(table.isa) << ' ' << name(type);
+      EXPECT_EQ(found->fast_form, is_block_type(type) ? kFormQ8 : type == DType::bf16 ? kFormBf16 : kFormF32);
+      EXPECT_EQ(found->panel_bytes(1280), scalar_table().panel(type)->panel_bytes(1280));
+    }
+}
+
+TEST(Panels, PackedBytesStayNearTheFile) {
+  for (DType type : kTypes)
+    for (int64_t cols : {512, 1280, 2560}) {
+      const int64_t file = 16 * row_bytes(type, cols), panel = scalar_table().panel(type)->panel_bytes(cols);
+      EXPECT_GE(panel, file) << name(type);
+      EXPECT_LE(panel * 100, file * 106) << name(type) << ' ' << cols;
+    }
+}
+
+TEST(Panels, UnpackingGivesTheDequantizedRows) {
+  std::mt19937 random(1);
+  for (DType type : kTypes)
+    for (int64_t cols : widths(type))
+      for (Extremes extremes : {Extremes::ordinary, Extremes::subnormal_scales, Extremes::all_bits_set}) {
+        const auto rows = testing::random_rows(type, 16, cols, random, extremes);
+        std::vector<float> expected(static_cast<size_t>(16 * cols)), unpacked(expected.size());
+        dequantize(type, expected.data(), rows.data(), 16 * cols);
+        for (const Table& table : testing::kernel_tables()) {
+          const PanelType& panels = *table.panel(type);
+          panels.unpack(unpacked.data(), cols, packed(panels, rows, 16, cols).data(), cols);
+          EXPECT_TRUE(same_bits(unpacked, expected)) << name(table.isa) << ' ' << name(type) << ' ' << cols;
+        }
+      }
+}
+
+TEST(Panels, MissingRowsAreZero) {
+  std::mt19937 random(2);
+  for (DType type : kTypes) {
+    const int64_t cols = widths(type).back();
+    const PanelType& panels = *scalar_table().panel(type);
+    for (int n_rows : {1, 2, 7, 15}) {
+      const auto rows = testing::random_rows(type, n_rows, cols, random);
+      std::vector<float> expected(static_cast<size_t>(16 * cols)), unpacked(expected.size());
+      dequantize(type, expected.data(), rows.data(), n_rows * cols);
+      panels.unpack(unpacked.data(), cols, packed(panels, rows, n_rows, cols).data(), cols);
+      for (size_t i = 0; i < expected.size(); ++i) ASSERT_EQ(unpacked[i], expected[i]) << name(type) << ' ' << i;
+    }
+  }
+}
+
+// ---- the scalar tier against double precision ----
+
+// Compares with Σ w x in double, within what float rounding of each step allows: each of the at most 2 k steps errs by
+// half an ulp of a partial sum, which Σ |w x| bounds, and so do its factors.
+void expect_near_exact(DType type, bool fast, int64_t cols, std::mt19937& random) {
+  const PanelType& panels = *scalar_table().panel(type);
+  const auto rows = testing::random_rows(type, 16, cols, random);
+  const Activations x = testing::random_activations(3, cols, random);
+  std::vector<float> w(static_cast<size_t>(16 * cols));
+  dequantize(type, w.data(), rows.data(), 16 * cols);
+  const auto y = product(panels, fast, packed(panels, rows, 16, cols), x.view(), 3, cols);
+  for (int64_t m = 0; m < 3; ++m)
+    for (int64_t r = 0; r < 16; ++r) {
+      double sum = 0, magnitude = 0;
+      for (int64_t k = 0; k < cols; ++k) {
+        const auto at = static_cast<size_t>(m * x.padded + k);
+        double value = x.f32[at];
+        if (fast && panels.fast_form == kFormQ8) value = double{x.scale[at / 32]} * x.q8[at];
+        if (fast && panels.fast_form == kFormBf16) value = bf16_to_float(x.bf16[at]);
+        sum += w[static_cast<size_t>(r * cols + k)] * value;
+        magnitude += std::fabs(w[static_cast<size_t>(r * cols + k)] * value);
+      }
+      // A minimum is taken off after the codes' product, which may be larger than the difference: 16 covers it.
+      const double bound = 0x1p-24 * static_cast<double>(2 * cols + 4) * magnitude * 16;
+      EXPECT_NEAR(y[static_cast<size_t>(m * kStride + r)], sum, bound) << name(type) << (fast ? " fast " : " f32 ");
+    }
+}
+
+TEST(Panels, ScalarProductsEqualPlainSums) {
+  std::mt19937 random(3);
+  for (DType type : kTypes)
+    for (int64_t cols : widths(type))
+      for (bool fast : {false, true}) expect_near_exact(type, fast, cols, random);
+}
+
+// Float arithmetic is defined to the bit: one fma a column, in ascending order, on the dequantised value.
+TEST(Panels, FloatProductsAreOneFmaAColumn) {
+  std::mt19937 random(4);
+  for (DType type : kTypes)
+    for (int64_t cols : widths(type)) {
+      const PanelType& panels = *scalar_table().panel(type);
+      const auto rows = testing::random_rows(type, 16, cols, random);
+      const Activations x = testing::random_activations(1, cols, random);
+      std::vector<float> w(static_cast<size_t>(16 * cols));
+      dequantize(type, w.data(), rows.data(), 16 * cols);
+      const auto y = product(panels, false, packed(panels, rows, 16, cols), x.view(), 1, cols);
+      for (size_t r = 0; r < 16; ++r) {
+        float sum = 0;
+        for (size_t k = 0; k < static_cast<size_t>(cols); ++k)
+          sum = std::fma(w[r * static_cast<size_t>(cols) + k], x.f32[k], sum);
+        ASSERT_EQ(y[r], sum) << name(type) << ' ' << cols;
+      }
+    }
+}
+
+// ---- every tier against the scalar one ----
+
+void expect_like_scalar(DType type, int64_t cols, const std::vector<std::byte>& rows, int n_rows, const Activations& x,
+                        int64_t n, const int32_t* index, const char* what) {
+  const PanelType& scalar = *scalar_table().panel(type);
+  const auto panel = packed(scalar, rows, n_rows, cols);
+  for (bool fast : {false, true}) {
+    const auto expected = product(scalar, fast, panel, x.view(index), n, cols);
+    for (const Table& table : testing::kernel_tables().subspan(1)) {
+      const auto y = product(*table.panel(type), fast, panel, x.view(index), n, cols);
+      EXPECT_TRUE(same_bits(y, expected))
+          << name(table.isa) << (testing::is_emulated(table) ? " emulated " : " ") << name(type)
+          << (fast ? " fast" : " f32") << " cols " << cols << " n " << n << ' ' << what;
+    }
+  }
+}
+
+TEST(Panels, EveryTierEqualsScalarForEveryNumberOfRows) {
+  std::mt19937 random(5);
+  for (DType type : kTypes)
+    for (int64_t cols : widths(type)) {
+      const auto rows = testing::random_rows(type, 16, cols, random);
+      const Activations x = testing::random_activations(64, cols, random);
+      for (int64_t n : {0, 1, 2, 3, 4, 5, 7, 8, 17, 64}) {
+        if (n == 64 && cols > 512) continue;
+        expect_like_scalar(type, cols, rows, 16, x, n, nullptr, "ordinary");
+      }
+    }
+}
+
+TEST(Panels, EveryTierEqualsScalarForEveryHeight) {
+  std::mt19937 random(6);
+  for (DType type : kTypes) {
+    const int64_t cols = widths(type)[1];
+    const Activations x = testing::random_activations(6, cols, random);
+    for (int n_rows = 1; n_rows <= 16; ++n_rows) {
+      const auto rows = testing::random_rows(type, n_rows, cols, random);
+      for (int64_t n : {1, 6}) expect_like_scalar(type, cols, rows, n_rows, x, n, nullptr, "height");
+    }
+  }
+}
+
+// Sums of products of extreme codes leave 16 bits: a saturating instruction would show here.
+TEST(Panels, ExtremesNeitherSaturateNorOverflow) {
+  std::mt19937 random(7);
+  for (DType type : kTypes) {
+    if (!is_block_type(type)) continue;
+    const int64_t cols = widths(type).back();
+    Activations x = testing::random_activations(9, cols, random);
+    testing::make_extreme(x);
+    for (Extremes extremes :
+         {Extremes::zero_scales, Extremes::subnormal_scales, Extremes::largest_scales, Extremes::all_bits_set}) {
+      auto rows = testing::random_rows(type, 16, cols, random, extremes);
+      for (int64_t n : {1, 3, 9}) expect_like_scalar(type, cols, rows, 16, x, n, nullptr, "extreme");
+      if (type != DType::q8_0) continue;
+      for (std::byte& code : rows) code = std::byte{0x80};  // -128 everywhere; the scale becomes a tiny negative
+      for (int64_t n : {1, 3, 9}) expect_like_scalar(type, cols, rows, 16, x, n, nullptr, "all -128");
+    }
+  }
+}
+
+TEST(Panels, IntegerSumsOfExtremesAreExact) {
+  // One block of codes -128, scale 1, activations -127, scale 1: 32 * 128 * 127.
+  std::vector<std::byte> row(34, std::byte{0x80});
+  row[0] = std::byte{0x00}, row[1] = std::byte{0x3C};
+  Activations x(5, 32);
+  std::fill(x.scale.begin(), x.scale.end(), 1.0f);
+  std::fill(x.q8.begin(), x.q8.end(), int8_t{-127});
+  x.add_up_codes();
+  for (const Table& table : testing::kernel_tables()) {
+    const PanelType& panels = *table.panel(DType::q8_0);
+    for (int64_t n : {1, 5}) {
+      const auto y = product(panels, true, packed(panels, row, 1, 32), x.view(), n, 32);
+      for (int64_t m = 0; m < n; ++m) EXPECT_EQ(y[static_cast<size_t>(m * kStride)], 32.0f * 128 * 127);
+    }
+  }
+}
+
+TEST(Panels, IndexListsChooseRows) {
+  std::mt19937 random(8);
+  const std::array<int32_t, 11> index = {3, 3, 0, 19, 7, 18, 2, 3, 11, 0, 5};
+  for (DType type : kTypes) {
+    const int64_t cols = widths(type)[2];
+    const auto rows = testing::random_rows(type, 16, cols, random);
+    const Activations x = testing::random_activations(20, cols, random);
+    const auto panel = packed(*scalar_table().panel(type), rows, 16, cols);
+    for (int64_t n : {2, 11}) expect_like_scalar(type, cols, rows, 16, x, n, index.data(), "indexed");
+    for (bool fast : {false, true}) {
+      const auto all = product(*scalar_table().panel(type), fast, panel, x.view(), 20, cols);
+      const auto some = product(*scalar_table().panel(type), fast, panel, x.view(index.data()), 11, cols);
+      for (size_t m = 0; m < index.size(); ++m)
+        EXPECT_EQ(some[m * kStride + 5], all[static_cast<size_t>(index[m]) * kStride + 5]) << name(type);
+    }
+  }
+}
+
+// ---- the row law ----
+
+TEST(Panels, ManyRowsGiveTheBitsOfSingleRows) {
+  std::mt19937 random(9);
+  for (DType type : kTypes)
+    for (int64_t cols : {widths(type).front(), widths(type).back()}) {
+      const auto rows = testing::random_rows(type, 16, cols, random);
+      const Activations x = testing::random_activations(17, cols, random);
+      for (const Table& table : testing::kernel_tables()) {
+        const PanelType& panels = *table.panel(type);
+        const auto panel = packed(panels, rows, 16, cols);
+        for (bool fast : {false, true})
+          for (int64_t n : {2, 3, 4, 5, 8, 12, 17}) {
+            const auto together = product(panels, fast, panel, x.view(), n, cols);
+            for (int32_t m = 0; m < n; ++m) {
+              const auto alone = product(panels, fast, panel, x.view(&m), 1, cols);
+              ASSERT_EQ(std::memcmp(&together[static_cast<size_t>(m * kStride)], alone.data(), 16 * sizeof(float)), 0)
+                  << name(table.isa) << ' ' << name(type) << " row " << m << " of " << n << (fast ? " fast" : " f32");
+            }
+            EXPECT_EQ(together[16], kUntouched);
+            EXPECT_EQ(together.back(), kUntouched);
+          }
+      }
+    }
+}
+
+}  // namespace
+}  // namespace facet::kernels
