@@ -16,7 +16,7 @@ struct GemmaOptions {
   Arithmetic arithmetic = Arithmetic::fast;
   const kernels::Table* kernels = nullptr;  // nullptr: the best this processor can run
   ThreadPool* pool = nullptr;               // must outlive the model
-  KvOptions kv = {};                             // context 0: the model's own; max_chunk follows max_batch_rows
+  KvOptions kv = {};                        // context 0: the model's own; max_chunk follows max_batch_rows
   int64_t max_batch_rows = 512;
   Progress* progress = nullptr;  // while loading
 };
