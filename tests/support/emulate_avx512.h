@@ -59,6 +59,19 @@ inline simde__m512 halves_to_floats(simde__m256i halves) {
   return simde_mm512_loadu_ps(value);
 }
 
+// 16 integers of type From, each converted to To: what SIMDe lacks of the _mm512_cvt… family.
+template <class To, class From, class Result, class Source>
+Result converted(Source source) {
+  static_assert(sizeof(source) == 16 * sizeof(From) && sizeof(Result) == 16 * sizeof(To));
+  From from[16];
+  To to[16];
+  std::memcpy(from, &source, sizeof(from));
+  for (int i = 0; i < 16; ++i) to[i] = static_cast<To>(from[i]);
+  Result result;
+  std::memcpy(&result, to, sizeof(result));
+  return result;
+}
+
 inline float bf16_or_zero(uint16_t bits) {  // VDPBF16PS reads subnormals as zero
   const uint32_t wide =
       (bits & 0x7f80) == 0 ? static_cast<uint32_t>(bits & 0x8000) << 16 : static_cast<uint32_t>(bits) << 16;
@@ -95,6 +108,9 @@ simde__m512 dot_bf16(simde__m512 sum, A a, B b) {
 #undef _mm256_fnmadd_ps
 #undef _mm_fmadd_ps
 #undef _mm_fnmadd_ps
+#undef _mm512_cvtepi32_ps
+#undef _mm512_cvtepi8_epi32
+#undef _mm512_cvtepu8_epi32
 #undef _mm512_cvtph_ps
 #undef _mm512_dpbf16_ps
 #define _mm512_fmadd_ps(a, b, c) ::facet::testing::emulated::fma<simde__m512>(a, b, c, 1, 1)
@@ -105,6 +121,9 @@ simde__m512 dot_bf16(simde__m512 sum, A a, B b) {
 #define _mm256_fnmadd_ps(a, b, c) ::facet::testing::emulated::fma<simde__m256>(a, b, c, -1, 1)
 #define _mm_fmadd_ps(a, b, c) ::facet::testing::emulated::fma<simde__m128>(a, b, c, 1, 1)
 #define _mm_fnmadd_ps(a, b, c) ::facet::testing::emulated::fma<simde__m128>(a, b, c, -1, 1)
+#define _mm512_cvtepi32_ps(a) ::facet::testing::emulated::converted<float, int32_t, simde__m512>(a)
+#define _mm512_cvtepi8_epi32(a) ::facet::testing::emulated::converted<int32_t, int8_t, simde__m512i>(a)
+#define _mm512_cvtepu8_epi32(a) ::facet::testing::emulated::converted<int32_t, uint8_t, simde__m512i>(a)
 #define _mm512_cvtph_ps(a) ::facet::testing::emulated::halves_to_floats(a)
 #define _mm512_dpbf16_ps(s, a, b) ::facet::testing::emulated::dot_bf16(s, a, b)
 
