@@ -14,71 +14,71 @@ FACET_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,
 namespace facet::kernels::avx512 {
 namespace {
 
-#define FACET_LANES FACET_INLINE static
-
 struct Lanes {
   using Floats = __m512;
   using Ints = __m512i;
   using Line = __m512i;
   static constexpr int kTile = 8;
 
-  FACET_LANES Floats zero() { return _mm512_setzero_ps(); }
-  FACET_LANES Floats load(const float* from) { return _mm512_loadu_ps(from); }
-  FACET_LANES void store(float* to, Floats value) { _mm512_storeu_ps(to, value); }
-  FACET_LANES Floats set1(float value) { return _mm512_set1_ps(value); }
-  FACET_LANES Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
-  FACET_LANES Floats sub(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
-  FACET_LANES Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
-  FACET_LANES Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
-  FACET_LANES Floats fnma(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }
-  FACET_LANES Floats to_floats(Ints value) { return _mm512_cvtepi32_ps(value); }
+  FACET_INLINE static Floats zero() { return _mm512_setzero_ps(); }
+  FACET_INLINE static Floats load(const float* from) { return _mm512_loadu_ps(from); }
+  FACET_INLINE static void store(float* to, Floats value) { _mm512_storeu_ps(to, value); }
+  FACET_INLINE static Floats set1(float value) { return _mm512_set1_ps(value); }
+  FACET_INLINE static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+  FACET_INLINE static Floats sub(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
+  FACET_INLINE static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+  FACET_INLINE static Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+  FACET_INLINE static Floats fnma(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }
+  FACET_INLINE static Floats to_floats(Ints value) { return _mm512_cvtepi32_ps(value); }
 
   // 16 stored values.
-  FACET_LANES __m128i bytes(const std::byte* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
-  FACET_LANES Floats halves(const std::byte* from) {
+  FACET_INLINE static __m128i bytes(const std::byte* from) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  }
+  FACET_INLINE static Floats halves(const std::byte* from) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }
-  FACET_LANES Floats signed_bytes(const std::byte* from) {
+  FACET_INLINE static Floats signed_bytes(const std::byte* from) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes(from)));
   }
-  FACET_LANES Floats unsigned_bytes(const std::byte* from) {
+  FACET_INLINE static Floats unsigned_bytes(const std::byte* from) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes(from)));
   }
-  FACET_LANES Floats low_nibbles(const std::byte* from) {
+  FACET_INLINE static Floats low_nibbles(const std::byte* from) {
     return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_cvtepu8_epi32(bytes(from)), _mm512_set1_epi32(15)));
   }
-  FACET_LANES Floats high_nibbles(const std::byte* from) {
+  FACET_INLINE static Floats high_nibbles(const std::byte* from) {
     return _mm512_cvtepi32_ps(_mm512_srli_epi32(_mm512_cvtepu8_epi32(bytes(from)), 4));
   }
-  FACET_LANES Floats even_bf16(Line pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
-  FACET_LANES Floats odd_bf16(Line pairs) {
+  FACET_INLINE static Floats even_bf16(Line pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
+  FACET_INLINE static Floats odd_bf16(Line pairs) {
     return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))));
   }
 
-  FACET_LANES Line line(const std::byte* from) { return _mm512_loadu_si512(from); }
-  FACET_LANES void store_line(std::byte* to, Line value) { _mm512_storeu_si512(to, value); }
-  FACET_LANES Line either(Line a, Line b) { return _mm512_or_si512(a, b); }
+  FACET_INLINE static Line line(const std::byte* from) { return _mm512_loadu_si512(from); }
+  FACET_INLINE static void store_line(std::byte* to, Line value) { _mm512_storeu_si512(to, value); }
+  FACET_INLINE static Line either(Line a, Line b) { return _mm512_or_si512(a, b); }
   // Of every byte: ((byte >> from) & mask) << to.
   template <int from, int to, int mask>
-  FACET_LANES Line field(Line value) {
+  FACET_INLINE static Line field(Line value) {
     if constexpr (from > to) value = _mm512_srli_epi16(value, from - to);
     if constexpr (from < to) value = _mm512_slli_epi16(value, to - from);
     return _mm512_and_si512(value, _mm512_set1_epi8(static_cast<char>(mask << to)));
   }
   template <int i, int bias>
-  FACET_LANES Floats column(Line value) {
+  FACET_INLINE static Floats column(Line value) {
     const __m512i code = _mm512_and_si512(_mm512_srli_epi32(value, 8 * i), _mm512_set1_epi32(255));
     return _mm512_cvtepi32_ps(_mm512_sub_epi32(code, _mm512_set1_epi32(bias)));
   }
 
-  FACET_LANES __m512i four_bytes(const void* from) {
+  FACET_INLINE static __m512i four_bytes(const void* from) {
     int32_t word;
     std::memcpy(&word, from, sizeof(word));
     return _mm512_set1_epi32(word);
   }
   template <int bits, int bias, int n_lines, int M, class Lines>
-  FACET_LANES void dot(Ints (&isum)[M], const Lines& lines, int first, const int8_t* const (&x)[M], int column,
-                       const int32_t (&correction)[M]) {
+  FACET_INLINE static void dot(Ints (&isum)[M], const Lines& lines, int first, const int8_t* const (&x)[M], int column,
+                               const int32_t (&correction)[M]) {
     FACET_UNROLL for (int m = 0; m < M; ++m) isum[m] = _mm512_set1_epi32(correction[m]);
     FACET_UNROLL for (int j = 0; j < n_lines; ++j) {
       const Line codes = lines[first + j];
@@ -86,7 +86,7 @@ struct Lanes {
           _mm512_dpbusd_epi32(isum[m], codes, four_bytes(x[m] + column + 4 * j));
     }
   }
-  FACET_LANES Floats add_pairs(Floats sum, Line pairs, const uint16_t* x) {
+  FACET_INLINE static Floats add_pairs(Floats sum, Line pairs, const uint16_t* x) {
 #if defined(FACET_EMULATE_AVX512)
     return _mm512_dpbf16_ps(sum, pairs, four_bytes(x));
 #else
@@ -94,8 +94,6 @@ struct Lanes {
 #endif
   }
 };
-
-#undef FACET_LANES
 
 template <class P>
 using Blocks = simd::BlockKernels<Lanes, P>;

@@ -229,6 +229,36 @@ TEST(Panels, IntegerSumsOfExtremesAreExact) {
   }
 }
 
+// VDPBF16PS reads and writes subnormals as zeros, and so does every tier; in float arithmetic they count.
+TEST(Panels, Bf16ProductsFlushSubnormals) {
+  std::mt19937 random(10);
+  constexpr int64_t kCols = 33;
+  std::vector<std::byte> rows(static_cast<size_t>(16 * row_bytes(DType::bf16, kCols)));
+  Activations x = testing::random_activations(5, kCols, random);
+  // Exponents around the smallest normal, so that operands, products and sums are on both sides of it.
+  const auto tiny = [&random](int lowest) {
+    return static_cast<uint16_t>((random() & 0x807F) | (static_cast<unsigned>(lowest) + random() % 6) << 7);
+  };
+  for (size_t i = 0; i < rows.size(); i += 2) {
+    const uint16_t value = tiny(i % 4 == 0 ? 0 : 60);
+    std::memcpy(&rows[i], &value, sizeof(value));
+  }
+  for (int64_t m = 0; m < 5; ++m)
+    for (int64_t k = 0; k < kCols; ++k) x.bf16[static_cast<size_t>(m * x.padded + k)] = tiny(k % 3 == 0 ? 0 : 64);
+  for (int64_t n : {1, 5}) expect_like_scalar(DType::bf16, kCols, rows, 16, x, n, nullptr, "subnormal");
+
+  std::vector<std::byte> one(2, std::byte{0});
+  one[0] = std::byte{1};  // the smallest subnormal
+  Activations y(1, 1);
+  y.bf16[0] = float_to_bf16(0x1p100f), y.f32[0] = 0x1p100f;
+  for (const Table& table : testing::kernel_tables()) {
+    const PanelType& panels = *table.panel(DType::bf16);
+    const auto panel = packed(panels, one, 1, 1);
+    EXPECT_EQ(product(panels, true, panel, y.view(), 1, 1)[0], 0.0f) << name(table.isa);
+    EXPECT_EQ(product(panels, false, panel, y.view(), 1, 1)[0], 0x1p-33f) << name(table.isa);
+  }
+}
+
 TEST(Panels, IndexListsChooseRows) {
   std::mt19937 random(8);
   const std::array<int32_t, 11> index = {3, 3, 0, 19, 7, 18, 2, 3, 11, 0, 5};
