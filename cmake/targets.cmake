@@ -40,6 +40,12 @@ foreach(source ${fuzzers})
   endif()
 endforeach()
 
+find_package(Python3 QUIET COMPONENTS Interpreter)
+if(Python3_FOUND)
+  add_test(NAME tools_fetch COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/tools/fetch_test.py)
+  set_tests_properties(tools_fetch PROPERTIES LABELS tools)
+endif()
+
 if(FACET_BENCH)
   find_package(benchmark QUIET)
   file(GLOB benches CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/*.cc)

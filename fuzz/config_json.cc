@@ -1,4 +1,6 @@
 // config.json and, behind a line "---", generation_config.json: an Error, or a configuration whose promises hold.
+//
+// covers: src/model/config_json.cc src/base/json.cc
 #include <cstdint>
 #include <string_view>
 

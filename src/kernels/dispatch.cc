@@ -3,6 +3,10 @@
 #include <array>
 #include <cctype>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "kernels/tiers.h"
 
 namespace facet::kernels {
@@ -17,10 +21,18 @@ struct Tier {
   void (*add_attention_kernels)(Table&);
 };
 
+#if defined(__x86_64__)
+// clang 14 does not take "f16c" as a name. The system saves the registers where avx2 is usable.
+bool has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
 // A tier is a cluster of features, not one flag.
 bool has_avx2() {
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 #else
   return false;
 #endif

@@ -42,8 +42,8 @@ Result<Activations> Activations::allocate(const Context& ctx, const Config& conf
   const Forms forms = forms_of(ctx, weights);
 
   Activations a;
-  const auto take = [&](Matrix<float>& m, int64_t rows, int64_t cols) -> Result<void> {
-    FACET_TRY(m, Matrix<float>::allocate(rows, cols));
+  const auto take = [&](Matrix<float>& m, int64_t n_rows, int64_t n_cols) -> Result<void> {
+    FACET_TRY(m, Matrix<float>::allocate(n_rows, n_cols));
     return {};
   };
   for (Matrix<float>* m : {&a.h, &a.kept, &a.y, &a.z}) FACET_TRY_VOID(take(*m, t, width));
