@@ -63,8 +63,8 @@ Result<Activations> Activations::allocate(const Context& ctx, const Config& conf
     FACET_TRY(a.ple_input, ops::Operand::allocate(t, config.ple_width, forms.ple_input));
   }
   if (config.experts > 0) {
-    FACET_TRY(a.experts, ops::ExpertScratch::allocate(t, config.experts, config.experts_used, width,
-                                                      config.expert_width, forms.experts));
+    FACET_TRY(a.experts,
+              ops::ExpertScratch::allocate(t, config.experts, config.experts_used, config.expert_width, forms.experts));
   }
   FACET_TRY(a.scores, ops::AttentionScratch::allocate(ctx.pool->n_threads(), t, config.heads,
                                                       std::max(sliding_dim, full_dim), max_context));

@@ -8,8 +8,8 @@ namespace facet::ops {
 // Lists and buffers of one expert layer, sized at load for the largest batch.
 class ExpertScratch {
  public:
-  static Result<ExpertScratch> allocate(int64_t max_rows, int64_t n_experts, int64_t n_used, int64_t width,
-                                        int64_t expert_width, uint8_t down_forms);
+  static Result<ExpertScratch> allocate(int64_t max_rows, int64_t n_experts, int64_t n_used, int64_t expert_width,
+                                        uint8_t down_forms);
 
   // (T, n_used) of the rows routed last, in order of falling probability; (T, E) probabilities.
   Mat<int32_t> chosen() { return chosen_.view(rows_); }
@@ -21,11 +21,12 @@ class ExpertScratch {
   Matrix<int32_t> chosen_;       // (T, k)
   Matrix<float> weights_;        // (T, k)
   Matrix<float> probabilities_;  // (T, E)
-  Matrix<int32_t> order_;        // (1, T k): (row, choice) pairs sorted by expert
-  Matrix<int32_t> first_;        // (1, E + 1): where each expert's pairs begin
-  Matrix<float> gate_up_;        // (T k, 2 Fe)
-  Matrix<float> down_;           // (T k, D)
-  Operand hidden_;               // (T k, Fe)
+  // Pairs of a row and one of its experts, sorted by expert.
+  Matrix<int32_t> pair_row_;   // (1, T k)
+  Matrix<float> pair_weight_;  // (1, T k)
+  Matrix<int32_t> first_;      // (1, E + 1): where each expert's pairs begin
+  Matrix<float> gate_up_;      // (T k, 2 Fe), by pair
+  Operand hidden_;             // (T k, Fe), by pair
   int64_t rows_ = 0;
 };
 

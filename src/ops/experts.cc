@@ -1,0 +1,165 @@
+#include "ops/experts.h"
+
+#include <cmath>
+
+#include "ops/operand_access.h"
+#include "ops/panel_product.h"
+#include "ops/rows.h"
+
+namespace facet::ops {
+
+// The lists of a routed layer. A pair is one row together with one of its experts; pairs are sorted by expert, within
+// an expert by row.
+struct ExpertAccess {
+  static float* probabilities(ExpertScratch& s, int64_t i) { return row(s.probabilities(), i); }
+  static int32_t* chosen(ExpertScratch& s, int64_t i) { return row(s.chosen(), i); }
+  static float* weights(ExpertScratch& s, int64_t i) { return row(s.weights(), i); }
+  static void set_rows(ExpertScratch& s, int64_t rows) { s.rows_ = rows; }
+  static int64_t rows(const ExpertScratch& s) { return s.rows_; }
+  static int64_t experts(const ExpertScratch& s) { return s.probabilities_.cols(); }
+  static int64_t used(const ExpertScratch& s) { return s.chosen_.cols(); }
+  static int32_t* pair_row(ExpertScratch& s) { return data(s.pair_row_.view()); }
+  static float* pair_weight(ExpertScratch& s) { return data(s.pair_weight_.view()); }
+  static int32_t* first(ExpertScratch& s) { return data(s.first_.view()); }
+  static Mat<float> gate_up(ExpertScratch& s, int64_t pairs) { return s.gate_up_.view(pairs); }
+  static Operand& hidden(ExpertScratch& s) { return s.hidden_; }
+};
+
+namespace {
+
+using Access = ExpertAccess;
+
+// The n_used largest of n probabilities, in falling order; ties go to the lower id. Their weights add up to one before
+// each expert's own factor.
+void choose(int32_t* chosen, float* weights, const float* probabilities, int64_t n, int64_t n_used,
+            const float* factors) {
+  float sum = 0;
+  for (int64_t j = 0; j < n_used; ++j) {
+    int32_t best = -1;
+    for (int32_t e = 0; e < n; ++e) {
+      if (std::find(chosen, chosen + j, e) != chosen + j) continue;
+      if (best < 0 || probabilities[e] > probabilities[best]) best = e;
+    }
+    chosen[j] = best;
+    weights[j] = probabilities[best];
+    sum += weights[j];
+  }
+  for (int64_t j = 0; j < n_used; ++j) weights[j] = weights[j] / sum * factors[chosen[j]];
+}
+
+// Counting sort of the pairs by expert; rows stay in order.
+void sort_pairs(ExpertScratch& scratch) {
+  const int64_t n_experts = Access::experts(scratch), n_used = Access::used(scratch), rows = Access::rows(scratch);
+  int32_t* first = Access::first(scratch);
+  std::fill_n(first, n_experts + 1, 0);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < n_used; ++j) ++first[Access::chosen(scratch, i)[j] + 1];
+  for (int64_t e = 0; e < n_experts; ++e) first[e + 1] += first[e];
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < n_used; ++j) {
+      const int32_t at = first[Access::chosen(scratch, i)[j]]++;  // ends as the beginning of the next expert
+      Access::pair_row(scratch)[at] = static_cast<int32_t>(i);
+      Access::pair_weight(scratch)[at] = Access::weights(scratch, i)[j];
+    }
+  }
+  for (int64_t e = n_experts; e > 0; --e) first[e] = first[e - 1];
+  first[0] = 0;
+}
+
+constexpr int64_t kStripPanels = 8;
+constexpr int64_t kTileRows = 64;
+
+int64_t strips_of(const Weight& weight) { return (panel_count(weight) + kStripPanels - 1) / kStripPanels; }
+
+// gate_up[pair] = W_gate_up[expert of the pair] x[row of the pair]; a unit is a strip of one expert's panels.
+void gate_up(Context& ctx, ExpertScratch& scratch, const Operand& x, const Linear& linear, int64_t pairs) {
+  const PanelProduct product(ctx, linear.weight, x);
+  const int64_t strips = strips_of(linear.weight);
+  const Mat<float> out = Access::gate_up(scratch, pairs);
+  const int32_t* first = Access::first(scratch);
+  parallel(ctx, linear.weight.groups * strips, [&](int64_t unit, int) {
+    const int64_t expert = unit / strips, begin = unit % strips * kStripPanels;
+    const int64_t end = std::min(product.panels(), begin + kStripPanels);
+    for (int64_t at = first[expert]; at < first[expert + 1]; at += kTileRows) {
+      const int64_t n = std::min<int64_t>(kTileRows, first[expert + 1] - at);
+      for (int64_t panel = begin; panel < end; ++panel)
+        product.multiply(row(out, at) + panel * kernels::kPanelRows, out.stride(), expert, panel,
+                         Access::pair_row(scratch) + at, n);
+    }
+  });
+}
+
+// y[row] = Σ weight W_down hidden[pair]: whoever claims a panel of outputs walks all experts in ascending order.
+void down(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Linear& linear) {
+  const PanelProduct product(ctx, linear.weight, Access::hidden(scratch));
+  const int32_t* first = Access::first(scratch);
+  parallel(ctx, product.panels(), [&](int64_t panel, int) {
+    const int64_t column = panel * kernels::kPanelRows, width = product.width(panel);
+    for (int64_t i = 0; i < y.rows(); ++i) std::fill_n(row(y, i) + column, width, 0.0f);
+    alignas(64) float part[kTileRows * kernels::kPanelRows];
+    for (int64_t expert = 0; expert < linear.weight.groups; ++expert) {
+      for (int64_t at = first[expert]; at < first[expert + 1]; at += kTileRows) {
+        const int64_t n = std::min<int64_t>(kTileRows, first[expert + 1] - at);
+        product.multiply(part, kernels::kPanelRows, expert, panel, at, n);
+        for (int64_t m = 0; m < n; ++m)
+          ctx.kernels->add_scaled(row(y, Access::pair_row(scratch)[at + m]) + column, part + m * kernels::kPanelRows,
+                                  Access::pair_weight(scratch)[at + m], width);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+Result<ExpertScratch> ExpertScratch::allocate(int64_t max_rows, int64_t n_experts, int64_t n_used, int64_t expert_width,
+                                              uint8_t down_forms) {
+  ExpertScratch scratch;
+  FACET_TRY(scratch.chosen_, Matrix<int32_t>::allocate(max_rows, n_used));
+  FACET_TRY(scratch.weights_, Matrix<float>::allocate(max_rows, n_used));
+  FACET_TRY(scratch.probabilities_, Matrix<float>::allocate(max_rows, n_experts));
+  FACET_TRY(scratch.pair_row_, Matrix<int32_t>::allocate(1, max_rows * n_used));
+  FACET_TRY(scratch.pair_weight_, Matrix<float>::allocate(1, max_rows * n_used));
+  FACET_TRY(scratch.first_, Matrix<int32_t>::allocate(1, n_experts + 1));
+  FACET_TRY(scratch.gate_up_, Matrix<float>::allocate(max_rows * n_used, 2 * expert_width));
+  FACET_TRY(scratch.hidden_, Operand::allocate(max_rows * n_used, expert_width, down_forms));
+  return scratch;
+}
+
+void route(Context& ctx, ExpertScratch& scratch, Operand& operand, Mat<const float> h, const Linear& router,
+           const Vector& scale, const Vector& per_expert_scale, float eps, std::span<const int32_t> rows) {
+  const int64_t n_experts = Access::experts(scratch), n_used = Access::used(scratch);
+  FACET_CHECK(router.weight.rows == n_experts && scale.size == h.cols() && per_expert_scale.size == n_experts);
+  Access::set_rows(scratch, h.rows());
+  const float from_model = 1 / std::sqrt(static_cast<float>(h.cols()));
+  Operand::Access::reshape(operand, h.rows(), h.cols());
+  for_rows(ctx, h.rows(), h.cols(), [&](int64_t i) {
+    float* r = Operand::Access::f32_row(operand, i);
+    ctx.kernels->rms_norm(r, row(h, i), nullptr, h.cols(), eps);
+    ctx.kernels->multiply(r, scale.data, h.cols());
+    ctx.kernels->scale(r, from_model, h.cols());
+    Operand::Access::make_forms(ctx, operand, i);
+  });
+  linear(ctx, scratch.probabilities(), operand, router, rows);
+  for_rows(ctx, h.rows(), n_experts * n_used, [&](int64_t i) {
+    float* p = Access::probabilities(scratch, i);
+    ctx.kernels->softmax(p, n_experts);
+    choose(Access::chosen(scratch, i), Access::weights(scratch, i), p, n_experts, n_used, per_expert_scale.data);
+  });
+  sort_pairs(scratch);
+}
+
+void experts(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Operand& x, const Linear& gate_up_linear,
+             const Linear& down_linear, std::span<const int32_t> rows) {
+  const int64_t pairs = Access::rows(scratch) * Access::used(scratch), width = down_linear.weight.cols;
+  FACET_CHECK(y.rows() == Access::rows(scratch) && gate_up_linear.weight.rows == 2 * width);
+  if (ctx.observer != nullptr) ctx.observer->linear_input(gate_up_linear.id, Operand::Access::f32(x), rows);
+  gate_up(ctx, scratch, x, gate_up_linear, pairs);
+  const Mat<float> both = Access::gate_up(scratch, pairs);
+  prepare_gelu(ctx, Access::hidden(scratch), both.col_range(0, width), both.col_range(width, width));
+  if (ctx.observer != nullptr)
+    ctx.observer->linear_input(down_linear.id, Operand::Access::f32(Access::hidden(scratch)),
+                               {Access::pair_row(scratch), static_cast<size_t>(pairs)});
+  down(ctx, y, scratch, down_linear);
+}
+
+}  // namespace facet::ops

@@ -1,0 +1,86 @@
+// PanelProduct: one packed weight times one prepared activation, panel by panel. Private to ops/.
+#pragma once
+
+#include <algorithm>
+
+#include "ops/linear.h"
+#include "ops/operand_access.h"
+
+namespace facet::ops {
+
+// Panels of one group.
+inline int64_t panel_count(const Weight& weight) {
+  return (weight.rows + kernels::kPanelRows - 1) / kernels::kPanelRows;
+}
+
+class PanelProduct {
+ public:
+  PanelProduct() = default;
+  PanelProduct(const Context& ctx, const Weight& weight, const Operand& operand)
+      : weight_(&weight), x_(Operand::Access::rows(operand)), panels_(panel_count(weight)) {
+    const kernels::PanelType* type = ctx.kernels->panel(weight.type);
+    FACET_CHECK(type != nullptr && weight.layout == Layout::panels && weight.cols == operand.cols());
+    panel_bytes_ = type->panel_bytes(weight.cols);
+    multiply_ = ctx.arithmetic == Arithmetic::fast ? type->multiply_fast : type->multiply_f32;
+    FACET_DCHECK(static_cast<int64_t>(weight.data.size()) >= weight.groups * panels_ * panel_bytes_);
+  }
+
+  int64_t panels() const { return panels_; }
+  // How many of a panel's 16 outputs exist.
+  int64_t width(int64_t panel) const {
+    return std::min<int64_t>(kernels::kPanelRows, weight_->rows - panel * kernels::kPanelRows);
+  }
+
+  // y[m * y_stride + 0 … width(panel) - 1] for activation rows first … first + n - 1; only outputs that exist are
+  // written.
+  void multiply(float* y, int64_t y_stride, int64_t group, int64_t panel, int64_t first, int64_t n) const {
+    kernels::ActivationRows x = x_;
+    if (x.f32 != nullptr) x.f32 += first * x.stride_f32;
+    if (x.q8 != nullptr) x.q8 += first * x.stride_q8;
+    if (x.scale != nullptr) x.scale += first * x.stride_scale;
+    if (x.sums != nullptr) x.sums += first * x.stride_sums;
+    if (x.bf16 != nullptr) x.bf16 += first * x.stride_bf16;
+    multiply_rows(y, y_stride, group, panel, x, n);
+  }
+  // The same for the activation rows index[0] … index[n - 1].
+  void multiply(float* y, int64_t y_stride, int64_t group, int64_t panel, const int32_t* index, int64_t n) const {
+    kernels::ActivationRows x = x_;
+    x.index = index;
+    multiply_rows(y, y_stride, group, panel, x, n);
+  }
+
+ private:
+  // The kernel writes all 16 outputs: those of the last panel that do not exist go to a buffer of their own.
+  void multiply_rows(float* y, int64_t y_stride, int64_t group, int64_t panel, kernels::ActivationRows x,
+                     int64_t n) const {
+    const std::byte* bytes = weight_->data.data() + (group * panels_ + panel) * panel_bytes_;
+    const int64_t wanted = width(panel);
+    if (wanted == kernels::kPanelRows) {
+      multiply_(y, y_stride, bytes, x, n, weight_->cols);
+      return;
+    }
+    for (int64_t m = 0; m < n; ++m) {
+      alignas(64) float whole[kernels::kPanelRows];
+      multiply_(whole, kernels::kPanelRows, bytes, one_row(x, m), 1, weight_->cols);
+      std::copy_n(whole, wanted, y + m * y_stride);
+    }
+  }
+
+  static kernels::ActivationRows one_row(kernels::ActivationRows x, int64_t m) {
+    const int64_t i = x.index != nullptr ? x.index[m] : m;
+    x.index = nullptr;
+    if (x.f32 != nullptr) x.f32 += i * x.stride_f32;
+    if (x.q8 != nullptr) x.q8 += i * x.stride_q8;
+    if (x.scale != nullptr) x.scale += i * x.stride_scale;
+    if (x.sums != nullptr) x.sums += i * x.stride_sums;
+    if (x.bf16 != nullptr) x.bf16 += i * x.stride_bf16;
+    return x;
+  }
+
+  const Weight* weight_ = nullptr;
+  kernels::ActivationRows x_;
+  int64_t panels_ = 0, panel_bytes_ = 0;
+  void (*multiply_)(float*, int64_t, const std::byte*, const kernels::ActivationRows&, int64_t, int64_t) = nullptr;
+};
+
+}  // namespace facet::ops
