@@ -31,8 +31,7 @@ std::vector<Token> never_sampled_tokens(const Vocab& vocab, const std::vector<To
   for (const std::string_view name : kPromptOnly)
     if (const std::optional<Token> token = vocab.find(name)) tokens.push_back(*token);
   std::ranges::sort(tokens);
-  const auto repeated = std::ranges::unique(tokens);
-  tokens.erase(repeated.begin(), repeated.end());
+  tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());  // clang 14 cannot compile ranges::unique
   std::erase_if(tokens, [&](Token token) { return std::ranges::find(ends, token) != ends.end(); });
   return tokens;
 }
