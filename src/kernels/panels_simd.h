@@ -232,9 +232,21 @@ FACET_INLINE void add_tile(float* y, int64_t y_stride, const Workspace& chunk, c
 
 // --- float activations ---
 
-// y[m] += w · rows first … of x, one fma a column. w: [count][16].
-template <class V, int M>
-FACET_INLINE void add_floats(float* y, int64_t y_stride, const float* w, int count, const ActivationRows& x,
+// Column k of [k][16] floats, or of [k][16] halves.
+template <class V>
+struct FloatColumns {
+  const float* at;
+  FACET_INLINE typename V::Floats operator()(int k) const { return V::load(at + k * kPanelRows); }
+};
+template <class V>
+struct HalfColumns {
+  const std::byte* at;
+  FACET_INLINE typename V::Floats operator()(int k) const { return V::halves(at + k * kPanelRows * 2); }
+};
+
+// y[m] += w · rows first … of x, one fma a column.
+template <class V, int M, class Columns>
+FACET_INLINE void add_floats(float* y, int64_t y_stride, const Columns& w, int count, const ActivationRows& x,
                              int64_t first, int64_t col) {
   const float* row[M];
   typename V::Floats acc[M];
@@ -243,18 +255,19 @@ FACET_INLINE void add_floats(float* y, int64_t y_stride, const float* w, int cou
     acc[m] = V::load(y + (first + m) * y_stride);
   }
   for (int k = 0; k < count; ++k) {
-    const typename V::Floats column = V::load(w + k * kPanelRows);
+    const typename V::Floats column = w(k);
     FACET_UNROLL for (int m = 0; m < M; ++m) acc[m] = V::fma(column, V::set1(row[m][k]), acc[m]);
   }
   FACET_UNROLL for (int m = 0; m < M; ++m) V::store(y + (first + m) * y_stride, acc[m]);
 }
 
-template <class V>
-void add_floats_to_all(float* y, int64_t y_stride, const float* w, int count, const ActivationRows& x, int64_t n,
+template <class V, class Columns>
+void add_floats_to_all(float* y, int64_t y_stride, const Columns& w, int count, const ActivationRows& x, int64_t n,
                        int64_t col) {
   int64_t m = 0;
   for (; m + V::kTile <= n; m += V::kTile) add_floats<V, V::kTile>(y, y_stride, w, count, x, m, col);
-  for (; m + 4 <= n; m += 4) add_floats<V, 4>(y, y_stride, w, count, x, m, col);
+  if constexpr (V::kTile > 4)
+    for (; m + 4 <= n; m += 4) add_floats<V, 4>(y, y_stride, w, count, x, m, col);
   for (; m < n; ++m) add_floats<V, 1>(y, y_stride, w, count, x, m, col);
 }
 
@@ -297,7 +310,7 @@ struct BlockKernels {
     for (ChunkCursor<P> at(panel, cols); at.more(); at.next()) {
       const Scales<V, P> scales(at.chunk);
       for (int b = 0; b < at.blocks(); ++b) values_of_block(w + b * kBlock * kPanelRows, scales, at.codes(), b);
-      add_floats_to_all<V>(y, y_stride, w, at.blocks() * kBlock, x, n, at.col);
+      add_floats_to_all<V>(y, y_stride, FloatColumns<V>{w}, at.blocks() * kBlock, x, n, at.col);
     }
   }
 
@@ -336,18 +349,14 @@ struct FloatKernels {
     clear<V>(y, y_stride, n);
     const auto* w = reinterpret_cast<const float*>(panel);
     for (int64_t col = 0; col < cols; col += kChunkCols)
-      add_floats_to_all<V>(y, y_stride, w + col * kPanelRows, columns(cols, col), x, n, col);
+      add_floats_to_all<V>(y, y_stride, FloatColumns<V>{w + col * kPanelRows}, columns(cols, col), x, n, col);
   }
 
   static void f16(float* y, int64_t y_stride, const std::byte* panel, const ActivationRows& x, int64_t n,
                   int64_t cols) {
-    alignas(64) float w[kChunkCols * kPanelRows];
     clear<V>(y, y_stride, n);
-    for (int64_t col = 0; col < cols; col += kChunkCols) {
-      for (int k = 0; k < columns(cols, col); ++k)
-        V::store(w + k * kPanelRows, V::halves(panel + (col + k) * kPanelRows * 2));
-      add_floats_to_all<V>(y, y_stride, w, columns(cols, col), x, n, col);
-    }
+    for (int64_t col = 0; col < cols; col += kChunkCols)
+      add_floats_to_all<V>(y, y_stride, HalfColumns<V>{panel + col * kPanelRows * 2}, columns(cols, col), x, n, col);
   }
 
   static void bf16(float* y, int64_t y_stride, const std::byte* panel, const ActivationRows& x, int64_t n,
@@ -360,7 +369,7 @@ struct FloatKernels {
         V::store(w + k * kPanelRows, V::even_bf16(pairs));
         V::store(w + (k + 1) * kPanelRows, V::odd_bf16(pairs));
       }
-      add_floats_to_all<V>(y, y_stride, w, columns(cols, col), x, n, col);
+      add_floats_to_all<V>(y, y_stride, FloatColumns<V>{w}, columns(cols, col), x, n, col);
     }
   }
 
