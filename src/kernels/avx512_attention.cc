@@ -2,6 +2,6 @@
 
 namespace facet::kernels::avx512 {
 
-void add_attention_kernels(Table&) {}
+void add_attention_kernels(Table& table) { scalar::add_attention_kernels(table); }
 
 }  // namespace facet::kernels::avx512

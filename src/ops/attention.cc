@@ -1,0 +1,292 @@
+// Attention over cached keys (docs/attention.md). Work is cut into units: a tile of rows, one KV head, up to 32 of its
+// query heads. A unit walks the absolute groups of 512 keys that its rows see; each group starts its own online softmax
+// and is folded into the ones before it, so that it makes no difference who computes a group. When units are few, as in
+// decoding, groups become units of their own and are folded afterwards, in the same order.
+#include "ops/attention.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <utility>
+
+#include "kernels/kv_layout.h"
+#include "ops/access.h"
+#include "ops/kv_access.h"
+#include "ops/rows.h"
+
+namespace facet::ops {
+namespace {
+
+using kernels::kKvBlockKeys;
+using kernels::kKvGroupKeys;
+using kernels::SoftmaxState;
+
+constexpr int64_t kTileQueries = 32;  // query heads times rows of a unit
+constexpr int64_t kSplitUnits = 4;    // with fewer units than this, groups are split
+constexpr int64_t kRoundGroups = 32;  // groups computed before they are folded
+constexpr int64_t kGroupBlocks = kKvGroupKeys / kKvBlockKeys;
+constexpr SoftmaxState kEmpty{.max = -std::numeric_limits<float>::infinity(), .sum = 0};
+
+// Memory of one running softmax over a tile: states, then weighted values.
+int64_t partial_floats(int64_t head_dim) { return kTileQueries * (2 + kernels::padded_head(head_dim)); }
+// Memory of a thread: queries, scores and two partials.
+int64_t thread_floats(int64_t head_dim) {
+  return kTileQueries * (kernels::padded_head(head_dim) + kKvBlockKeys) + 2 * partial_floats(head_dim);
+}
+
+class Partial {
+ public:
+  Partial(float* memory, int64_t head_dim) : memory_(memory), stride_(kernels::padded_head(head_dim)) {}
+  SoftmaxState* states() const { return static_cast<SoftmaxState*>(static_cast<void*>(memory_)); }
+  float* acc() const { return memory_ + 2 * kTileQueries; }
+  int64_t stride() const { return stride_; }
+  void clear(int64_t queries) const {
+    std::fill_n(states(), queries, kEmpty);
+    std::fill_n(acc(), queries * stride_, 0.0f);
+  }
+
+ private:
+  float* memory_;
+  int64_t stride_;
+};
+
+// What attend() was called with.
+struct Task {
+  const kernels::Table& kernels;
+  Mat<float> out;
+  Mat<const float> q;
+  std::span<const KvView> views;
+  std::span<const QueryRow> rows;
+  const AttentionShape& shape;
+
+  int64_t group_heads() const { return shape.heads / shape.kv_heads; }
+  int64_t tile_heads() const { return std::min(group_heads(), kTileQueries); }
+  int64_t tile_rows() const { return kTileQueries / tile_heads(); }
+  int64_t head_tiles() const { return (group_heads() + tile_heads() - 1) / tile_heads(); }
+  int64_t row_tiles() const { return (static_cast<int64_t>(rows.size()) + tile_rows() - 1) / tile_rows(); }
+  int64_t units() const { return row_tiles() * shape.kv_heads * head_tiles(); }
+};
+
+// Rows of one sequence, one KV head, some of its query heads.
+class Run {
+ public:
+  Run(const Task& task, int64_t first_row, int64_t n_rows, int64_t kv_head, int64_t head_tile)
+      : task_(task), first_row_(first_row), n_rows_(n_rows), kv_head_(kv_head) {
+    first_head_ = kv_head * task.group_heads() + head_tile * task.tile_heads();
+    n_heads_ = std::min(task.tile_heads(), (kv_head + 1) * task.group_heads() - first_head_);
+    for (int64_t i = 0; i < n_rows; ++i) {
+      const QueryRow& row = task.rows[static_cast<size_t>(first_row + i)];
+      begin_ = std::min(begin_, row.begin);
+      end_ = std::max(end_, row.end);
+    }
+  }
+
+  int64_t queries() const { return n_rows_ * n_heads_; }
+  int64_t first_group() const { return begin_ / kKvGroupKeys; }
+  int64_t end_group() const { return (end_ + kKvGroupKeys - 1) / kKvGroupKeys; }
+
+  // Queries of the run, one after the other: row by row, head by head.
+  void gather(float* q) const {
+    const int64_t d = task_.shape.head_dim, stride = kernels::padded_head(d);
+    for (int64_t i = 0; i < queries(); ++i) std::copy_n(query(i), d, q + i * stride);
+  }
+
+  // The online softmax over one group of keys, from its beginning. Memory: scores of the tile.
+  void compute_group(int64_t group, const Partial& partial, const float* q, float* scores) const {
+    partial.clear(queries());
+    const KvView& view = task_.views[static_cast<size_t>(slot())];
+    for (int64_t block = group * kGroupBlocks; block < (group + 1) * kGroupBlocks; ++block) {
+      std::array<int, kTileQueries> from, to;
+      const auto [first, last] = visible(block, from, to);
+      if (first == last) continue;
+      const BlockId id = view.table[static_cast<size_t>(block)];
+      FACET_CHECK(id >= 0 && block * kKvBlockKeys < view.end);
+      const int64_t d = task_.shape.head_dim, n = last - first, stride = partial.stride();
+      KvAccess::k_type(*view.blocks, view.layer)
+          .scores(scores, q + first * stride, stride, n, KvAccess::k(*view.blocks, view.layer, id, kv_head_), d,
+                  task_.shape.scale);
+      task_.kernels.softmax_step(scores, partial.states() + first, partial.acc() + first * stride, stride,
+                                 from.data() + first, to.data() + first, n, d);
+      KvAccess::v_type(*view.blocks, view.layer)
+          .accumulate(partial.acc() + first * stride, stride, scores, n,
+                      KvAccess::v(*view.blocks, view.layer, id, kv_head_), d);
+    }
+  }
+
+  void fold(const Partial& into, const Partial& group) const {
+    for (int64_t i = 0; i < queries(); ++i)
+      task_.kernels.softmax_fold(into.states() + i, into.acc() + i * into.stride(), group.states() + i,
+                                 group.acc() + i * group.stride(), task_.shape.head_dim);
+  }
+
+  // out = acc / sum.
+  void finish(const Partial& total) const {
+    const int64_t d = task_.shape.head_dim;
+    for (int64_t i = 0; i < queries(); ++i) {
+      float* to = row(task_.out, first_row_ + i / n_heads_) + (first_head_ + i % n_heads_) * d;
+      std::copy_n(total.acc() + i * total.stride(), d, to);
+      task_.kernels.scale(to, 1 / total.states()[i].sum, d);
+    }
+  }
+
+ private:
+  int32_t slot() const { return task_.rows[static_cast<size_t>(first_row_)].slot; }
+  const float* query(int64_t i) const {
+    return row(task_.q, first_row_ + i / n_heads_) + (first_head_ + i % n_heads_) * task_.shape.head_dim;
+  }
+
+  // Which positions of a block each query sees, and the first and last query that see any.
+  std::pair<int64_t, int64_t> visible(int64_t block, std::array<int, kTileQueries>& from,
+                                      std::array<int, kTileQueries>& to) const {
+    const int64_t start = block * kKvBlockKeys;
+    int64_t first = queries(), last = 0;
+    for (int64_t i = 0; i < n_rows_; ++i) {
+      const QueryRow& row = task_.rows[static_cast<size_t>(first_row_ + i)];
+      const int low = static_cast<int>(std::clamp<int64_t>(row.begin - start, 0, kKvBlockKeys));
+      const int high = static_cast<int>(std::clamp<int64_t>(row.end - start, 0, kKvBlockKeys));
+      std::fill_n(from.begin() + i * n_heads_, n_heads_, low);
+      std::fill_n(to.begin() + i * n_heads_, n_heads_, high);
+      if (low >= high) continue;
+      first = std::min(first, i * n_heads_);
+      last = (i + 1) * n_heads_;
+    }
+    return first < last ? std::pair(first, last) : std::pair<int64_t, int64_t>(0, 0);
+  }
+
+  const Task& task_;
+  int64_t first_row_, n_rows_, kv_head_, first_head_ = 0, n_heads_ = 0;
+  int32_t begin_ = std::numeric_limits<int32_t>::max(), end_ = 0;
+};
+
+// Calls work(run) for the runs of a unit: its rows, cut where the sequence changes.
+template <class Work>
+void for_runs(const Task& task, int64_t unit, const Work& work) {
+  const int64_t head_tile = unit % task.head_tiles(), kv_head = unit / task.head_tiles() % task.shape.kv_heads;
+  const int64_t tile = unit / task.head_tiles() / task.shape.kv_heads;
+  const int64_t end = std::min(static_cast<int64_t>(task.rows.size()), (tile + 1) * task.tile_rows());
+  for (int64_t first = tile * task.tile_rows(); first < end;) {
+    int64_t next = first + 1;
+    while (next < end && task.rows[static_cast<size_t>(next)].slot == task.rows[static_cast<size_t>(first)].slot)
+      ++next;
+    work(Run(task, first, next - first, kv_head, head_tile));
+    first = next;
+  }
+}
+
+}  // namespace
+
+struct AttentionAccess {
+  static float* thread(AttentionScratch& s, int thread) {
+    return static_cast<float*>(static_cast<void*>(s.buffer_.data())) + thread * s.per_thread_;
+  }
+  static float* partial(AttentionScratch& s, int64_t i, int64_t head_dim) {
+    FACET_CHECK(i < s.partial_count_);
+    return static_cast<float*>(static_cast<void*>(s.partials_.data())) + i * partial_floats(head_dim);
+  }
+};
+
+namespace {
+
+void attend_whole(Context& ctx, const Task& task, AttentionScratch& scratch) {
+  const int64_t d = task.shape.head_dim;
+  parallel(ctx, task.units(), [&](int64_t unit, int thread) {
+    float* q = AttentionAccess::thread(scratch, thread);
+    float* scores = q + kTileQueries * kernels::padded_head(d);
+    const Partial total(scores + kTileQueries * kKvBlockKeys, d);
+    const Partial group(scores + kTileQueries * kKvBlockKeys + partial_floats(d), d);
+    for_runs(task, unit, [&](const Run& run) {
+      run.gather(q);
+      total.clear(run.queries());
+      for (int64_t g = run.first_group(); g < run.end_group(); ++g) {
+        run.compute_group(g, group, q, scores);
+        run.fold(total, group);
+      }
+      run.finish(total);
+    });
+  });
+}
+
+// The run of a unit in a batch whose units are split: the only row of its tile, or the only sequence.
+int64_t runs_of(const Task& task, int64_t unit) {
+  int64_t runs = 0;
+  for_runs(task, unit, [&](const Run&) { ++runs; });
+  return runs;
+}
+
+void attend_split(Context& ctx, const Task& task, AttentionScratch& scratch, int64_t first_group, int64_t end_group) {
+  const int64_t d = task.shape.head_dim, units = task.units();
+  const auto partial = [&](int64_t unit, int64_t slot) {  // slot 0: the total
+    return Partial(AttentionAccess::partial(scratch, unit * (kRoundGroups + 1) + slot, d), d);
+  };
+  for (int64_t round = first_group; round < end_group; round += kRoundGroups) {
+    const int64_t groups = std::min(kRoundGroups, end_group - round);
+    parallel(ctx, units * groups, [&](int64_t i, int thread) {
+      float* q = AttentionAccess::thread(scratch, thread);
+      for_runs(task, i / groups, [&](const Run& run) {
+        run.gather(q);
+        run.compute_group(round + i % groups, partial(i / groups, 1 + i % groups), q,
+                          q + kTileQueries * kernels::padded_head(d));
+      });
+    });
+    parallel(ctx, units, [&](int64_t unit, int) {
+      for_runs(task, unit, [&](const Run& run) {
+        if (round == first_group) partial(unit, 0).clear(run.queries());
+        for (int64_t g = 0; g < groups; ++g) run.fold(partial(unit, 0), partial(unit, 1 + g));
+        if (round + groups == end_group) run.finish(partial(unit, 0));
+      });
+    });
+  }
+}
+
+}  // namespace
+
+Result<AttentionScratch> AttentionScratch::allocate(int n_threads, int64_t max_rows, int64_t heads,
+                                                    int64_t max_head_dim, int64_t max_context) {
+  FACET_CHECK(max_rows > 0 && heads > 0);
+  AttentionScratch scratch;
+  scratch.per_thread_ = (thread_floats(max_head_dim) + 15) / 16 * 16;
+  constexpr int64_t kFloat = sizeof(float);
+  FACET_TRY(scratch.buffer_, Buffer::allocate(n_threads * scratch.per_thread_ * kFloat));
+  if (max_context > kKvGroupKeys) {
+    scratch.partial_count_ = kSplitUnits * (kRoundGroups + 1);
+    FACET_TRY(scratch.partials_, Buffer::allocate(scratch.partial_count_ * partial_floats(max_head_dim) * kFloat));
+  }
+  return scratch;
+}
+
+void write_kv(Context& ctx, const KvWriter& writer, Mat<const float> k, Mat<const float> v) {
+  KvBlocks& blocks = *writer.blocks;
+  const int64_t heads = KvAccess::kv_heads(blocks, writer.layer), d = KvAccess::head_dim(blocks, writer.layer);
+  FACET_CHECK(k.rows() == v.rows() && k.cols() == heads * d && v.cols() == heads * d);
+  for_rows(ctx, k.rows() * heads, d, [&](int64_t i) {
+    const int64_t position = writer.first_position + i / heads, head = i % heads;
+    const BlockId block = writer.table[static_cast<size_t>(position / kKvBlockKeys)];
+    FACET_CHECK(block >= 0);
+    const int inside = static_cast<int>(position % kKvBlockKeys);
+    KvAccess::k_type(blocks, writer.layer)
+        .store_k(KvAccess::k(blocks, writer.layer, block, head), inside, row(k, i / heads) + head * d, d);
+    KvAccess::v_type(blocks, writer.layer)
+        .store_v(KvAccess::v(blocks, writer.layer, block, head), inside, row(v, i / heads) + head * d, d);
+  });
+}
+
+void attend(Context& ctx, Mat<float> out, Mat<const float> q, std::span<const KvView> views,
+            std::span<const QueryRow> rows, const AttentionShape& shape, AttentionScratch& scratch) {
+  FACET_CHECK(q.rows() == static_cast<int64_t>(rows.size()) && q.cols() == shape.heads * shape.head_dim);
+  FACET_CHECK(out.rows() == q.rows() && out.cols() == q.cols() && shape.heads % shape.kv_heads == 0);
+  const Task task{.kernels = *ctx.kernels, .out = out, .q = q, .views = views, .rows = rows, .shape = shape};
+  int64_t first_group = std::numeric_limits<int64_t>::max(), end_group = 0;
+  for (const QueryRow& row : rows) {
+    first_group = std::min<int64_t>(first_group, row.begin / kKvGroupKeys);
+    end_group = std::max<int64_t>(end_group, (row.end + kKvGroupKeys - 1) / kKvGroupKeys);
+  }
+  bool split = task.units() < kSplitUnits && end_group - first_group > 1;
+  for (int64_t unit = 0; split && unit < task.units(); ++unit) split = runs_of(task, unit) == 1;
+  if (split) {
+    attend_split(ctx, task, scratch, first_group, end_group);
+  } else {
+    attend_whole(ctx, task, scratch);
+  }
+}
+
+}  // namespace facet::ops
