@@ -14,7 +14,7 @@ namespace facet {
 
 enum class Layout : uint8_t {
   rows,    // row-major, as in the file
-  panels,  // kernels/pack.h: panels of 16 rows in the order the multiplication reads them
+  panels,  // kernels/panel_layout.h: panels of 16 rows in the order the multiplication reads them
 };
 
 // A matrix of `groups` x `rows` x `cols` (groups: experts; 1 otherwise). y = W x multiplies rows of cols.
