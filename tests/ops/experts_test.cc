@@ -1,0 +1,173 @@
+// Mixture of experts: routing, and the grouped products against one token at a time in double precision.
+#include "ops/experts.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "ops/elementwise.h"
+#include "ops/packed_linear.h"
+#include "support/kernel_tables.h"
+
+namespace facet::ops {
+namespace {
+
+using testing::OpsContext;
+using testing::PackedLinear;
+
+constexpr int64_t kExperts = 8, kUsed = 3, kWidth = 96, kExpertWidth = 32;
+
+// An expert layer and its scratch.
+struct Layer {
+  PackedLinear router, gate_up, down;
+  std::vector<float> scale, factors;
+
+  Layer(const kernels::Table& table, DType type)
+      : router(testing::random_linear(table, DType::f32, 1, kExperts, kWidth, 1)),
+        gate_up(testing::random_linear(table, type, kExperts, 2 * kExpertWidth, kWidth, 2)),
+        down(testing::random_linear(table, type, kExperts, kWidth, kExpertWidth, 3)),
+        scale(testing::random_floats(kWidth, 4)),
+        factors(testing::random_floats(kExperts, 5)) {}
+};
+
+struct Routed {
+  std::vector<int32_t> chosen;
+  std::vector<float> weights, probabilities, y;
+};
+
+Routed run(OpsContext& on, const Layer& layer, const std::vector<float>& h, int64_t first, int64_t n) {
+  const Linear* up = &layer.gate_up.linear;
+  const Linear* down = &layer.down.linear;
+  Operand operand = *Operand::allocate(n, kWidth, forms_read_by(on.ctx, {&up, 1}));
+  ExpertScratch scratch = *ExpertScratch::allocate(n, kExperts, kUsed, kExpertWidth, forms_read_by(on.ctx, {&down, 1}));
+  const Mat<const float> rows(h.data() + first * kWidth, n, kWidth);
+  route(on.ctx, scratch, operand, rows, layer.router.linear, {.data = layer.scale.data(), .size = kWidth},
+        {.data = layer.factors.data(), .size = kExperts}, 1e-6f, {});
+  Routed out;
+  out.chosen.resize(static_cast<size_t>(n * kUsed));
+  out.weights.resize(static_cast<size_t>(n * kUsed));
+  out.probabilities.resize(static_cast<size_t>(n * kExperts));
+  out.y.resize(static_cast<size_t>(n * kWidth), NAN);
+  read(out.chosen, Mat<const int32_t>(scratch.chosen()));
+  read(out.weights, Mat<const float>(scratch.weights()));
+  read(out.probabilities, Mat<const float>(scratch.probabilities()));
+  prepare(on.ctx, operand, rows);
+  experts(on.ctx, Mat<float>(out.y.data(), n, kWidth), scratch, operand, layer.gate_up.linear, layer.down.linear, {});
+  return out;
+}
+
+double gelu(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
+
+// One expert on one row, in double precision.
+std::vector<double> expert_output(const Layer& layer, int64_t expert, const float* x) {
+  std::vector<double> hidden(kExpertWidth), y(kWidth);
+  for (int64_t f = 0; f < kExpertWidth; ++f) {
+    double gate = 0, up = 0;
+    for (int64_t k = 0; k < kWidth; ++k) {
+      gate += layer.gate_up.value(expert, f, k) * static_cast<double>(x[k]);
+      up += layer.gate_up.value(expert, kExpertWidth + f, k) * static_cast<double>(x[k]);
+    }
+    hidden[static_cast<size_t>(f)] = gelu(gate) * up;
+  }
+  for (int64_t d = 0; d < kWidth; ++d)
+    for (int64_t f = 0; f < kExpertWidth; ++f)
+      y[static_cast<size_t>(d)] += layer.down.value(expert, d, f) * hidden[static_cast<size_t>(f)];
+  return y;
+}
+
+TEST(Experts, RouterProbabilitiesAreTheSoftmaxOfTheScaledNorm) {
+  const std::vector<float> h = testing::random_floats(4 * kWidth, 6, 0.2f);
+  for (const kernels::Table& table : testing::kernel_tables()) {
+    const Layer layer(table, DType::f32);
+    OpsContext on(table, Arithmetic::f32);
+    const Routed routed = run(on, layer, h, 0, 4);
+    for (int64_t i = 0; i < 4; ++i) {
+      const float* x = h.data() + i * kWidth;
+      double square = 0, sum = 0;
+      for (int64_t k = 0; k < kWidth; ++k) square += static_cast<double>(x[k]) * x[k];
+      const double r = 1 / std::sqrt(square / kWidth + 1e-6) / std::sqrt(static_cast<double>(kWidth));
+      std::vector<double> p(kExperts);
+      for (int64_t e = 0; e < kExperts; ++e) {
+        double z = 0;
+        for (int64_t k = 0; k < kWidth; ++k)
+          z += layer.router.value(0, e, k) * x[k] * r * static_cast<double>(layer.scale[static_cast<size_t>(k)]);
+        sum += p[static_cast<size_t>(e)] = std::exp(z);
+      }
+      double chosen_sum = 0;
+      for (int64_t j = 0; j < kUsed; ++j) {
+        const size_t at = static_cast<size_t>(i * kUsed + j);
+        chosen_sum += p[static_cast<size_t>(routed.chosen[at])] / sum;
+        if (j > 0) {
+          EXPECT_GE(p[static_cast<size_t>(routed.chosen[at - 1])], p[static_cast<size_t>(routed.chosen[at])]);
+        }
+      }
+      for (int64_t e = 0; e < kExperts; ++e)
+        EXPECT_NEAR(routed.probabilities[static_cast<size_t>(i * kExperts + e)], p[static_cast<size_t>(e)] / sum, 2e-6);
+      for (int64_t j = 0; j < kUsed; ++j) {
+        const size_t at = static_cast<size_t>(i * kUsed + j), e = static_cast<size_t>(routed.chosen[at]);
+        EXPECT_NEAR(routed.weights[at], p[e] / sum / chosen_sum * layer.factors[e], 1e-5);
+      }
+    }
+  }
+}
+
+TEST(Experts, TiesGoToTheLowerId) {
+  const kernels::Table& table = kernels::usable_tables().front();
+  Layer layer(table, DType::f32);
+  const std::vector<float> nothing(2 * kWidth, 0.0f);  // all logits are 0
+  OpsContext on(table, Arithmetic::f32);
+  const Routed routed = run(on, layer, nothing, 0, 2);
+  EXPECT_EQ(routed.chosen, (std::vector<int32_t>{0, 1, 2, 0, 1, 2}));
+}
+
+TEST(Experts, TheSumEqualsEachTokenAlone) {
+  const std::vector<float> h = testing::random_floats(7 * kWidth, 7, 0.2f);
+  for (const kernels::Table& table : testing::kernel_tables()) {
+    const Layer layer(table, DType::f32);
+    OpsContext on(table, Arithmetic::f32);
+    const Routed routed = run(on, layer, h, 0, 7);
+    for (int64_t i = 0; i < 7; ++i) {
+      std::vector<double> expected(kWidth), magnitude(kWidth);
+      for (int64_t j = 0; j < kUsed; ++j) {
+        const size_t at = static_cast<size_t>(i * kUsed + j);
+        const std::vector<double> y = expert_output(layer, routed.chosen[at], h.data() + i * kWidth);
+        for (size_t d = 0; d < y.size(); ++d) {
+          expected[d] += routed.weights[at] * y[d];
+          magnitude[d] += std::abs(routed.weights[at] * y[d]) + std::abs(routed.weights[at]);
+        }
+      }
+      for (size_t d = 0; d < expected.size(); ++d)
+        EXPECT_NEAR(routed.y[static_cast<size_t>(i * kWidth) + d], expected[d], 1e-4 * magnitude[d])
+            << kernels::name(table.isa);
+    }
+  }
+}
+
+TEST(Experts, HaveTheSameBitsForAnyNumberOfThreadsAndRows) {
+  constexpr int64_t kRows = 150;  // more pairs an expert than a tile has
+  const std::vector<float> h = testing::random_floats(kRows * kWidth, 8, 0.2f);
+  for (const kernels::Table& table : testing::kernel_tables()) {
+    for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::fast}) {
+      const Layer layer(table, DType::q4_0);
+      OpsContext one(table, arithmetic, 1);
+      const Routed whole = run(one, layer, h, 0, kRows);
+      for (int n_threads : {2, 3}) {
+        OpsContext several(table, arithmetic, n_threads);
+        const Routed again = run(several, layer, h, 0, kRows);
+        EXPECT_EQ(again.y, whole.y) << kernels::name(table.isa) << ' ' << n_threads;
+        EXPECT_EQ(again.chosen, whole.chosen);
+      }
+      for (const int64_t chunk : {1, 7}) {
+        std::vector<float> joined;
+        for (int64_t first = 0; first < kRows; first += chunk) {
+          const Routed part = run(one, layer, h, first, std::min(chunk, kRows - first));
+          joined.insert(joined.end(), part.y.begin(), part.y.end());
+        }
+        EXPECT_EQ(joined, whole.y) << kernels::name(table.isa) << " in chunks of " << chunk;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace facet::ops
