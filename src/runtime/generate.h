@@ -3,12 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
 #include "base/function_ref.h"
 #include "model/language_model.h"
+#include "runtime/constraint.h"
 #include "runtime/sampler.h"
 
 namespace facet::runtime {
@@ -23,9 +23,10 @@ struct Event {
 
 struct GenerateOptions {
   std::vector<Token> stop_tokens;  // end the sequence; the stop token itself is reported but not run
-  int64_t max_tokens = -1;         // -1: until the context is full
+  int64_t max_tokens = -1;         // -1: until the context is full; 0: only read the prompt
   bool skip_work = true;
-  std::span<const RowSpan> bidirectional = {};  // prompt spans that a chunk may not cut
+  std::span<const RowSpan> bidirectional = {};  // prompt spans that a chunk may not cut, ascending
+  Constraint* constraint = nullptr;             // told of every token that is kept
 };
 
 struct Generated {
@@ -35,30 +36,46 @@ struct Generated {
   double prompt_seconds = 0, generate_seconds = 0;
 };
 
-// A live sequence: knows the tokens whose keys the model holds. Move-only; releases its cache on destruction.
+// A live sequence: knows the tokens whose keys the model holds. Move-only; releases its cache on destruction; the model
+// must outlive it. Between calls it also keeps a fork at the end of the last prompt, so that the next prompt can resume
+// there when the answer has pushed those keys out of the sliding window (docs/sampling.md, "Reusing a prefix").
 class Sequence {
  public:
   static Result<Sequence> create(model::LanguageModel& model);
-  Sequence(Sequence&&) noexcept;
-  Sequence& operator=(Sequence&&) noexcept;
+  Sequence(Sequence&& other) noexcept;
+  Sequence& operator=(Sequence&& other) noexcept;
   ~Sequence();
 
   std::span<const Token> tokens() const { return tokens_; }
 
   // Continues with a whole prompt (not a difference): keeps the longest common prefix that can be resumed, reads the
-  // rest, writes until done. On an Error or a cancellation the sequence holds a valid prefix and can be used again.
-  // Errors: invalid_argument (empty prompt, token out of range), exhausted (prompt longer than the context),
-  // non_finite.
+  // rest, writes until done. On an Error or a cancellation the sequence holds a valid prefix and can be used again;
+  // after non_finite that prefix is empty, since a damaged cache must not be reused.
+  // Errors: invalid_argument (empty prompt, token out of range, a span that no chunk can hold), exhausted (prompt
+  // longer than the context), non_finite (naming the position), and what the model reports.
   Result<Generated> generate(std::span<const Token> prompt, const GenerateOptions& options, Sampler& sampler,
                              FunctionRef<bool(const Event&)> on_event);
 
  private:
   explicit Sequence(model::LanguageModel& model, SeqId id) : model_(&model), id_(id) {}
-  Result<int64_t> resume(std::span<const Token> prompt);
+  Result<void> check_prompt(std::span<const Token> prompt, const GenerateOptions& options) const;
+  int64_t resume(std::span<const Token> prompt, std::span<const RowSpan> spans);
+  Result<bool> read_prompt(std::span<const Token> prompt, const GenerateOptions& options, ResultSink& sink,
+                           FunctionRef<bool(const Event&)> on_event);
+  Result<void> write(const GenerateOptions& options, FunctionRef<Result<Sampled>()> choose, ResultSink& sink,
+                     FunctionRef<bool(const Event&)> on_event, Generated& out);
+  Result<void> run(std::span<const Token> rows, std::span<const RowSpan> spans, const OutputRow* output, Skip skip,
+                   ResultSink& sink);
+  void relieve(int step);
+  void keep_fork();
+  void drop_fork();
+  void forget();
 
-  model::LanguageModel* model_ = nullptr;
+  model::LanguageModel* model_ = nullptr;  // nullptr: moved from
   SeqId id_ = -1;
   std::vector<Token> tokens_;
+  SeqId fork_ = -1;  // holds the first fork_length_ of tokens_; -1: none
+  int64_t fork_length_ = 0;
 };
 
 }  // namespace facet::runtime
