@@ -1,58 +1,95 @@
 #include "tokenizer/merge_rules.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <span>
+#include <string>
 
 namespace facet::tokenizer {
 namespace {
 
-// Finds the three tokens that a merge names. Neighbours in the list often have the same whole, since converters list
-// all ways to make a token one after the other.
+// Finds the tokens that merges name: a million look-ups in tables larger than the caches. So they go in groups, and
+// memory is asked for all places of a group before the first one is read.
 class MergeResolver {
  public:
+  static constexpr size_t kGroup = 64;
+  struct Tokens {
+    Token left, right, whole;
+  };
+
   MergeResolver(const VocabFile& file, const Vocab& vocab) : file_(file), vocab_(vocab) {}
 
-  Result<Token> left(const MergeText& merge) { return part(merge.left); }
-  Result<Token> right(const MergeText& merge) { return part(merge.right); }
-
-  Result<Token> whole(const MergeText& merge) {
-    text_.assign(merge.left);
-    text_ += merge.right;
-    if (text_ != last_) {
-      FACET_TRY(last_token_, part(text_));
-      last_.swap(text_);
-    }
-    return last_token_;
+  // The tokens of `merges`, at most kGroup of them; valid until the next call.
+  Result<std::span<const Tokens>> resolve(std::span<const MergeText> merges) {
+    texts_.clear();
+    for (size_t i = 0; i < merges.size(); ++i) ask(i, merges[i]);
+    for (size_t i = 0; i < merges.size(); ++i) FACET_TRY_VOID(answer(i, merges[i]));
+    return std::span<const Tokens>(tokens_).first(merges.size());
   }
 
  private:
-  Result<Token> part(std::string_view string) {
-    // Nearly all strings are pieces as they stand, or behind one space mark.
-    const std::optional<Token> token = quick(string);
-    if (token) return *token;
-    const std::optional<Token> found = vocab_.find(string);
-    if (!found)
-      return file_.corrupt("a merge names a string that is not in the vocabulary", "a token's string",
-                           std::string(string.substr(0, 80)));
-    return *found;
+  struct Question {
+    size_t begin, left_size, size;  // in texts_: left and right, with plain spaces, which joined are the whole
+    uint64_t left_hash, right_hash, whole_hash;
+  };
+
+  static void append_spaced(std::string_view string, std::string& out) {
+    for (size_t i = 0; i < string.size(); ++i) {
+      const bool mark = string[i] == kSpaceMark[0] && string.substr(i, kSpaceMark.size()) == kSpaceMark;
+      out += mark ? ' ' : string[i];
+      if (mark) i += kSpaceMark.size() - 1;
+    }
   }
 
-  std::optional<Token> quick(std::string_view string) {
-    if (string.find(' ') != string.npos) return std::nullopt;
-    if (const size_t mark = string.find(kSpaceMark); mark != string.npos) {
-      if (mark != 0 || string.find(kSpaceMark, 1) != string.npos) return std::nullopt;
-      spaced_.assign(1, ' ');
-      spaced_ += string.substr(kSpaceMark.size());
-      string = spaced_;
-    }
-    const Token token = vocab_.find_piece(string);
-    return token < 0 ? std::nullopt : std::optional(token);
+  void ask(size_t i, const MergeText& merge) {
+    Question& question = questions_[i];
+    question.begin = texts_.size();
+    append_spaced(merge.left, texts_);
+    question.left_size = texts_.size() - question.begin;
+    append_spaced(merge.right, texts_);
+    question.size = texts_.size() - question.begin;
+    const std::string_view whole = std::string_view(texts_).substr(question.begin);
+    question.left_hash = hash_text(whole.substr(0, question.left_size));
+    question.right_hash = hash_text(whole.substr(question.left_size));
+    question.whole_hash = hash_text(whole);
+    for (const uint64_t hash : {question.left_hash, question.right_hash, question.whole_hash})
+      vocab_.prefetch_piece(hash);
+  }
+
+  std::string_view text_of(size_t i) const {
+    return std::string_view(texts_).substr(questions_[i].begin, questions_[i].size);
+  }
+
+  Result<void> answer(size_t i, const MergeText& merge) {
+    const Question& question = questions_[i];
+    const std::string_view whole = text_of(i);
+    // Files list all ways to make a token one after the other.
+    const bool repeated = i > 0 && question.whole_hash == questions_[i - 1].whole_hash && whole == text_of(i - 1);
+    tokens_[i] = {vocab_.find_piece(whole.substr(0, question.left_size), question.left_hash),
+                  vocab_.find_piece(whole.substr(question.left_size), question.right_hash),
+                  repeated ? tokens_[i - 1].whole : vocab_.find_piece(whole, question.whole_hash)};
+    // Plain spaces look like U+2581 here, and some strings are no pieces: look these up as they stand.
+    const bool plain = merge.left.find(' ') == merge.left.npos && merge.right.find(' ') == merge.right.npos;
+    if (plain && tokens_[i].left >= 0 && tokens_[i].right >= 0 && tokens_[i].whole >= 0) return {};
+    FACET_TRY(tokens_[i].left, find(merge.left));
+    FACET_TRY(tokens_[i].right, find(merge.right));
+    FACET_TRY(tokens_[i].whole, find(cat(merge.left, merge.right)));
+    return {};
+  }
+
+  Result<Token> find(std::string_view string) const {
+    const std::optional<Token> token = vocab_.find(string);
+    if (token) return *token;
+    return file_.corrupt("a merge names a string that is not in the vocabulary", "a token's string",
+                         std::string(string.substr(0, 80)));
   }
 
   const VocabFile& file_;
   const Vocab& vocab_;
-  std::string text_, last_, spaced_;
-  Token last_token_ = -1;
+  std::string texts_;
+  std::array<Question, kGroup> questions_;
+  std::array<Tokens, kGroup> tokens_;
 };
 
 // Falls as the score rises; never Merge::kNever, since no score is NaN.
@@ -69,13 +106,18 @@ Result<RankedMerges> RankedMerges::build(const VocabFile& file, const Vocab& voc
   RankedMerges merges;
   merges.slots_.resize(file.merges.size() + file.merges.size() / 2 + 1);
   MergeResolver resolver(file, vocab);
-  for (size_t rank = 0; rank < file.merges.size(); ++rank) {
-    FACET_TRY(const Token left, resolver.left(file.merges[rank]));
-    FACET_TRY(const Token right, resolver.right(file.merges[rank]));
-    FACET_TRY(const Token whole, resolver.whole(file.merges[rank]));
-    // Text can never become a marker or a byte token, whatever a file's merges say.
-    if (!vocab.mergeable(left) || !vocab.mergeable(right) || !vocab.mergeable(whole)) continue;
-    merges.add(left, right, {static_cast<uint32_t>(rank), whole});
+  const std::span<const MergeText> texts = file.merges;
+  for (size_t first = 0; first < texts.size(); first += MergeResolver::kGroup) {
+    const size_t count = std::min(MergeResolver::kGroup, texts.size() - first);
+    FACET_TRY(const std::span<const MergeResolver::Tokens> group, resolver.resolve(texts.subspan(first, count)));
+    for (const auto& [left, right, whole] : group)
+      __builtin_prefetch(&merges.slots_[merges.slot_of(key_of(left, right))]);
+    for (size_t i = 0; i < count; ++i) {
+      const auto& [left, right, whole] = group[i];
+      // Text can never become a marker or a byte token, whatever a file's merges say.
+      if (vocab.mergeable(left) && vocab.mergeable(right) && vocab.mergeable(whole))
+        merges.add(left, right, {static_cast<uint32_t>(first + i), whole});
+    }
   }
   return merges;
 }

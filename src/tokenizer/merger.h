@@ -30,7 +30,7 @@ class Merger {
 
  private:
   static constexpr size_t kShortRun = 24;  // symbols
-  static constexpr size_t kWindow = 4096;  // bytes
+  static constexpr size_t kWindow = 1024;  // bytes; smaller heaps are faster, larger windows overlap less
   static constexpr uint32_t kNone = UINT32_MAX;
 
   // A symbol and the pair that it begins.
@@ -40,7 +40,7 @@ class Merger {
     uint32_t previous, next;  // heap only
   };
 
-  size_t smallest_window() const { return std::max(kWindow, 16 * vocab_.longest_piece()); }
+  size_t smallest_window() const { return std::max(kWindow, 8 * vocab_.longest_piece()); }
 
   // False: a window did not begin with the token on which it was set.
   bool append_in_windows(std::string_view run, size_t window, std::vector<Token>& out) {
@@ -54,7 +54,7 @@ class Merger {
         return true;
       }
       // Tokens near the end would be others if the window were longer. (It may also have cut a character.)
-      const size_t sure = window - 4 * vocab_.longest_piece() - 4;
+      const size_t sure = window - 2 * vocab_.longest_piece() - 4;
       size_t i = 0;
       for (; items_[i].symbol.begin + items_[i].symbol.size < sure; ++i) emit(text, items_[i].symbol, out);
       at += items_[i].symbol.begin;
