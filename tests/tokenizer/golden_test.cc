@@ -153,6 +153,74 @@ TEST(TokenizerGolden, RunsOfNewlinesAndSpacesAreSingleTokensUpTo31) {
   }
 }
 
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    constexpr const char* kDigits = "0123456789abcdef";
+    if (c == '"' || c == '\\') {
+      out += {'\\', c};
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      out += {'\\', 'u', '0', '0', kDigits[c >> 4], kDigits[c & 15]};
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+// The vocabulary of a GGUF file in the form of a tokenizer.json.
+std::string as_json(const Tokenizer& tokenizer, const formats::GgufMetadata& metadata) {
+  std::string vocab, added, merges;
+  for (Token token = 0; token < tokenizer.size(); ++token) {
+    const std::string string = quoted(tokenizer.string(token));
+    vocab += (token == 0 ? "" : ",\n") + string + ":" + std::to_string(token);
+    if (tokenizer.token_class(token) == TokenClass::marker)
+      added += (added.empty() ? "" : ",\n") + ("{\"id\":" + std::to_string(token)) + ",\"content\":" + string +
+               ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":true}";
+  }
+  const std::vector<std::string_view> lines = *metadata.find("tokenizer.ggml.merges")->strings();
+  for (const std::string_view line : lines) {
+    const size_t cut = line.find(' ', 1);
+    merges += (merges.empty() ? "[" : ",\n[") + quoted(line.substr(0, cut)) + "," + quoted(line.substr(cut + 1)) + "]";
+  }
+  return R"({"version":"1.0","added_tokens":[)" + added +
+         R"(],"normalizer":{"type":"Replace","pattern":{"String":" "},"content":"▁"},)"
+         R"("pre_tokenizer":{"type":"Split","pattern":{"String":" "},"behavior":"MergedWithPrevious","invert":false},)"
+         R"("post_processor":null,"model":{"type":"BPE","dropout":null,"unk_token":"<unk>",)"
+         R"("continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":true,"byte_fallback":true,)"
+         R"("ignore_merges":false,"vocab":{)" +
+         vocab + "},\"merges\":[" + merges + "]}}";
+}
+
+TEST(TokenizerGolden, ATokenizerJsonOfTheSameVocabularyIsTheSameTokenizer) {
+  GEMMA4_OR_SKIP(gguf);
+  const Result<formats::Checkpoint> checkpoint = formats::Checkpoint::open(gguf_file);
+  ASSERT_OK(checkpoint);
+  const facet::testing::TemporaryFolder folder;
+  ASSERT_OK(write_file_atomic(folder.path() / "tokenizer.json", as_bytes(as_json(gguf, checkpoint->metadata()))));
+  const Result<Tokenizer> json = Tokenizer::from_json_file(folder.path() / "tokenizer.json");
+  ASSERT_OK(json);
+  ASSERT_EQ(json->size(), gguf.size());
+  for (Token token = 0; token < gguf.size(); ++token) {
+    ASSERT_EQ(json->string(token), gguf.string(token));
+    ASSERT_EQ(json->piece(token), gguf.piece(token));
+    ASSERT_EQ(json->token_class(token), gguf.token_class(token)) << gguf.string(token);
+    ASSERT_EQ(json->find(gguf.string(token)), token);
+  }
+  std::string text = text_of(gguf_file.string() + ".inp") + "<bos><|turn>user\n<|channel><unused7>\xFF\xC3";
+  Random random(7);
+  for (int i = 0; i < 20000; ++i)
+    text += gguf.piece(static_cast<Token>(random.below(static_cast<uint32_t>(gguf.size()))), Markers::yes);
+  for (const Markers markers : {Markers::no, Markers::yes}) {
+    const std::vector<Token> tokens = gguf.encode(text, markers);
+    EXPECT_EQ(json->encode(text, markers), tokens);
+    EXPECT_EQ(gguf.decode(tokens, Markers::yes), text);
+  }
+  EXPECT_EQ(json->bos(), gguf.bos());
+  EXPECT_TRUE(std::ranges::equal(json->end_tokens(), gguf.end_tokens()));
+  EXPECT_TRUE(std::ranges::equal(json->never_sampled(), gguf.never_sampled()));
+}
+
 fs::path gemma3_file() {
   const auto variable = [](const char* name) { return std::getenv(name) != nullptr ? std::getenv(name) : ""; };
   fs::path cache = variable("FACET_CACHE");

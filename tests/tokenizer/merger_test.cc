@@ -151,10 +151,11 @@ TEST(Merger, NoticesThatARunIsDecidedAtItsEnd) {
   for (const size_t length : {kCharacters, kCharacters - 1}) {
     std::string text;
     for (size_t i = 0; i < length; ++i) text += two_bytes(i);
-    const std::vector<Token> tokens = tokenizer.encode(text, Markers::no);
-    ASSERT_EQ(tokens.size(), (length + 1) / 2);
-    EXPECT_EQ(tokenizer.decode(tokens), text);
-    EXPECT_EQ(tokenizer.string(tokens.back()), two_bytes(length - 2) + two_bytes(length - 1));
+    std::vector<Token> expected;
+    if (length % 2 == 1) expected.push_back(*tokenizer.find(two_bytes(0)));
+    for (size_t i = length % 2; i < length; i += 2)
+      expected.push_back(*tokenizer.find(two_bytes(i) + two_bytes(i + 1)));
+    EXPECT_EQ(tokenizer.encode(text, Markers::no), expected) << length;
   }
 }
 
