@@ -1,0 +1,202 @@
+// Real text through a real model: Gemma 3 270M (Q4_K_M) against an exact evaluation in float64. The tolerances are
+// those of golden/gemma3-270m/README.md. Needs the model in the cache folder (./run or tools/fetch_default_model put it
+// there).
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/json.h"
+#include "formats/checkpoint.h"
+#include "model/gemma.h"
+#include "support/expect.h"
+#include "support/paths.h"
+
+namespace facet {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kChunk = 64;  // rows whose logits are looked at together: 64 MiB
+
+fs::path cache_folder() {
+  if (const char* own = std::getenv("FACET_CACHE")) return own;
+  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg != '\0') return fs::path(xdg) / "facet";
+  const char* home = std::getenv("HOME");
+  return fs::path(home != nullptr ? home : "/") / ".cache" / "facet";
+}
+
+// Keeps all logits of a forward call.
+class AllLogits : public ResultSink {
+ public:
+  void logits(int32_t, std::span<const float> values) override { rows.emplace_back(values.begin(), values.end()); }
+  void hidden(int32_t, std::span<const float>) override {}
+  void logprob(int32_t, float) override {}
+  std::vector<std::vector<float>> rows;
+};
+
+// log softmax, in double.
+std::vector<double> log_probabilities(const std::vector<float>& logits) {
+  const double largest = *std::ranges::max_element(logits);
+  double sum = 0;
+  for (const float z : logits) sum += std::exp(static_cast<double>(z) - largest);
+  std::vector<double> out(logits.size());
+  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<double>(logits[i]) - largest - std::log(sum);
+  return out;
+}
+
+size_t argmax(const std::vector<float>& logits) {
+  return static_cast<size_t>(std::ranges::max_element(logits) - logits.begin());
+}
+
+std::vector<Token> tokens_of(const Json& json) {
+  std::vector<Token> tokens;
+  for (const Json& id : *json.array()) tokens.push_back(static_cast<Token>(*id.integer()));
+  return tokens;
+}
+
+// The model in one arithmetic, and one sequence of it.
+class Reader {
+ public:
+  Reader(const formats::Checkpoint& checkpoint, Arithmetic arithmetic, DType kv) {
+    Result<model::Config> config = model::read_config(checkpoint);
+    if (!config.ok()) return;
+    model::GemmaOptions options{.arithmetic = arithmetic, .pool = &pool_, .max_batch_rows = kChunk};
+    options.kv.sliding_k = options.kv.sliding_v = options.kv.full_k = options.kv.full_v = kv;
+    options.kv.context = 1024;
+    Result<std::unique_ptr<model::Gemma>> model = model::Gemma::load(checkpoint, *config, options);
+    if (model.ok()) model_ = std::move(*model);
+  }
+  bool loaded() const { return model_ != nullptr; }
+
+  void restart() {
+    if (id_ >= 0) model_->release(id_);
+    id_ = *model_->create_sequence();
+  }
+  // Logits of every row.
+  std::vector<std::vector<float>> feed(std::span<const Token> tokens) {
+    const SeqRange range{.sequence = id_, .first_row = 0, .rows = static_cast<int32_t>(tokens.size())};
+    std::vector<int32_t> positions;
+    std::vector<OutputRow> outputs;
+    for (int32_t i = 0; i < range.rows; ++i) {
+      positions.push_back(static_cast<int32_t>(model_->length(id_)) + i);
+      outputs.push_back({.row = i});
+    }
+    AllLogits sink;
+    const Result<void> result = model_->forward({.tokens = tokens,
+                                                 .positions = positions,
+                                                 .sequences = {&range, 1},
+                                                 .soft = {},
+                                                 .bidirectional = {},
+                                                 .outputs = outputs},
+                                                sink);
+    EXPECT_OK(result);
+    return std::move(sink.rows);
+  }
+  std::vector<Token> greedy(std::span<const Token> prompt, size_t n) {
+    restart();
+    std::vector<Token> tokens;
+    std::vector<float> logits = feed(prompt).back();
+    while (tokens.size() < n) {
+      tokens.push_back(static_cast<Token>(argmax(logits)));
+      logits = feed({&tokens.back(), 1}).back();
+    }
+    return tokens;
+  }
+
+ private:
+  ThreadPool pool_{usable_processors()};
+  std::unique_ptr<model::Gemma> model_;
+  SeqId id_ = -1;
+};
+
+class Gemma3 : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const fs::path model = cache_folder() / "gemma-3-270m" / "gemma-3-270m-q4_k_m.gguf";
+    if (!fs::exists(model)) GTEST_SKIP() << "skipped: the default model is not in the cache folder: " << model;
+    FACET_SHARED_OR_SKIP(vectors, "golden/gemma3-270m/vectors.json");
+    Result<std::string> text = read_file(vectors, uint64_t{64} << 20);
+    ASSERT_OK(text);
+    Result<Json> json = Json::parse(*text, vectors.string());
+    ASSERT_OK(json);
+    vectors_ = std::move(*json);
+    Result<formats::Checkpoint> checkpoint = formats::Checkpoint::open(model);
+    ASSERT_OK(checkpoint);
+    checkpoint_ = std::make_unique<formats::Checkpoint>(std::move(*checkpoint));
+  }
+  const Json::Array& items(const char* key) const { return *vectors_.find(key)->array(); }
+
+  Json vectors_;
+  std::unique_ptr<formats::Checkpoint> checkpoint_;
+};
+
+// Both arithmetics over the published texts: the float one against the exact log-probabilities, the fast one against
+// the float one, whose distance to exact is a thousandth of what is measured here.
+TEST_F(Gemma3, LogProbabilitiesAreExactInFloatAndCloseInFastArithmetic) {
+  Reader exact(*checkpoint_, Arithmetic::f32, DType::f32), fast(*checkpoint_, Arithmetic::fast, DType::bf16);
+  ASSERT_TRUE(exact.loaded() && fast.loaded());
+  for (const Json& text : items("likelihood")) {
+    const std::string& name = *text.find("name")->string();
+    const std::vector<Token> ids = tokens_of(*text.find("ids"));
+    const Json::Array& golden = *text.find("exact")->find("ll")->array();
+    ASSERT_EQ(golden.size() + 1, ids.size());
+    exact.restart();
+    fast.restart();
+    double worst = 0, kl = 0;
+    size_t same_top = 0;
+    for (size_t first = 0; first < ids.size(); first += kChunk) {
+      const auto part = std::span(ids).subspan(first, std::min<size_t>(kChunk, ids.size() - first));
+      const auto ours = exact.feed(part), theirs = fast.feed(part);
+      for (size_t i = 0; i < part.size(); ++i) {
+        const std::vector<double> p = log_probabilities(ours[i]), q = log_probabilities(theirs[i]);
+        for (size_t v = 0; v < p.size(); ++v) kl += std::exp(p[v]) * (p[v] - q[v]);
+        same_top += argmax(ours[i]) == argmax(theirs[i]);
+        const size_t next = first + i + 1;
+        if (next < ids.size())
+          worst = std::max(worst, std::abs(p[static_cast<size_t>(ids[next])] - golden[next - 1].number()));
+      }
+    }
+    const double n = static_cast<double>(ids.size());
+    EXPECT_LE(worst, 1e-4) << name;
+    const Json& peer = *vectors_.find("distance")->find(name)->find("llamacpp_q4_k_m");
+    EXPECT_LE(kl / n, peer.find("kl_mean")->number()) << name;
+    EXPECT_GE(static_cast<double>(same_top) / n, peer.find("same_top1")->number()) << name;
+    std::cout << name << ": float, worst log-probability " << worst << "; fast, mean KL " << kl / n << " (peer "
+              << peer.find("kl_mean")->number() << "), same best token " << static_cast<double>(same_top) / n
+              << " (peer " << peer.find("same_top1")->number() << ")\n";
+  }
+}
+
+TEST_F(Gemma3, FloatArithmeticWritesTheExactTokens) {
+  Reader model(*checkpoint_, Arithmetic::f32, DType::f32);
+  ASSERT_TRUE(model.loaded());
+  for (const Json& item : items("generation")) {
+    const std::vector<Token> golden = tokens_of(*item.find("exact")->find("tokens"));
+    EXPECT_EQ(model.greedy(tokens_of(*item.find("ids")), golden.size()), golden) << *item.find("name")->string();
+  }
+}
+
+TEST_F(Gemma3, FastArithmeticWritesTheExactTokensUpToANearTie) {
+  Reader model(*checkpoint_, Arithmetic::fast, DType::bf16);
+  ASSERT_TRUE(model.loaded());
+  for (const Json& item : items("generation")) {
+    const std::vector<Token> golden = tokens_of(*item.find("exact")->find("tokens"));
+    const std::vector<Token> ours = model.greedy(tokens_of(*item.find("ids")), golden.size());
+    const Json::Array& margin = *item.find("margin")->array();
+    size_t clear = 0;
+    while (clear < golden.size() && margin[clear].number() >= 0.4) ++clear;
+    const size_t equal = static_cast<size_t>(std::ranges::mismatch(ours, golden).in1 - ours.begin());
+    EXPECT_GE(equal, clear) << *item.find("name")->string();
+    std::cout << *item.find("name")->string() << ": " << equal << " of " << golden.size() << " tokens equal; the first "
+              << "margin below 0.4 stands at " << clear << '\n';
+  }
+}
+
+}  // namespace
+}  // namespace facet
