@@ -30,7 +30,11 @@ endif()
 foreach(folder base tensor kernels formats ops tokenizer model runtime chat engine cli)
   facet_test(${folder} LIBS facet_${folder})
 endforeach()
-facet_test(golden LIBS facet_engine)      # whole models against the reference
+facet_test(golden LIBS facet_engine)         # whole models against the reference
+facet_test(golden_slow LIBS facet_engine)    # the same with data beside the repository, in every way
+if(TEST golden_slow)
+  set_tests_properties(golden_slow PROPERTIES LABELS slow)
+endif()
 
 # Fuzzers link the kernels without calling them; instrumenting the large generated loops would cost minutes.
 if(FACET_FUZZ AND TARGET facet_kernels)
