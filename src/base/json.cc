@@ -119,7 +119,10 @@ nlohmann::ordered_json convert(const Json& value) {
     return out;
   }
   nlohmann::ordered_json out = nlohmann::ordered_json::object();
-  for (const auto& [key, item] : *value.object()) out[key] = convert(item);
+  // Names are unique already; out[key] would search for each, in quadratic time.
+  auto& members = out.get_ref<nlohmann::ordered_json::object_t&>();
+  for (const auto& [key, item] : *value.object())
+    members.nlohmann::ordered_json::object_t::Container::emplace_back(key, convert(item));
   return out;
 }
 

@@ -28,7 +28,8 @@ Result<std::vector<int64_t>> integers(const ByteSource& source, std::string_view
   std::vector<int64_t> out;
   for (const Json& item : *list->array()) {
     if (item.integer() == nullptr || *item.integer() < 0)
-      return corrupt(source, tensor, cat(what, " holds something else than integers"), "integers from 0", item.dump());
+      return corrupt(source, tensor, cat(what, " holds something else than integers"), "integers from 0",
+                     item.is_number() ? item.dump() : item.kind());
     out.push_back(*item.integer());
   }
   return out;
@@ -126,7 +127,8 @@ Result<ShardIndex> read_shard_index(const Json& index, const std::string& where)
     const std::string* name = file.string();
     if (name == nullptr || name->empty() || name->find('/') != std::string::npos ||
         name->find('\\') != std::string::npos || *name == "." || *name == "..")
-      return bad(cat("file of ", tensor, " is not a plain file name"), "a name without folders", file.dump());
+      return bad(cat("file of ", tensor, " is not a plain file name"), "a name without folders",
+                 name != nullptr ? *name : file.kind());
     if (std::ranges::find(out.files, *name) == out.files.end()) out.files.push_back(*name);
     out.entries.push_back({.tensor = tensor, .file = *name});
   }
