@@ -1,4 +1,5 @@
-// config.json and, behind a line "---", generation_config.json: an Error, or a configuration whose promises hold.
+// config.json and, behind a line "---", generation_config.json: an Error, or a configuration whose promises hold. Any
+// JSON that is read also survives being written and read again.
 //
 // covers: src/model/config_json.cc src/base/json.cc
 #include <cstdint>
@@ -26,6 +27,19 @@ static void check_promises(const model::Config& config) {
   FACET_CHECK(!model::describe(config).empty());
 }
 
+static void check_round_trip(const Json& json) {
+  const Result<Json> again = Json::parse(json.dump(), "again");
+  FACET_CHECK(again.ok() && *again == json);
+  const Result<Json> pretty = Json::parse(json.dump(2), "again");
+  FACET_CHECK(pretty.ok() && *pretty == json);
+  constexpr size_t kMembersMax = 100;  // set() searches
+  if (json.object() == nullptr || json.object()->empty() || json.object()->size() > kMembersMax) return;
+  Json rebuilt;
+  for (const auto& [key, value] : *json.object()) rebuilt.set(key, Json());
+  for (const auto& [key, value] : *json.object()) rebuilt.set(key, value);
+  FACET_CHECK(rebuilt == json);
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(static_cast<const char*>(static_cast<const void*>(data)), size);
   constexpr std::string_view kCut = "\n---\n";
@@ -33,6 +47,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Result<Json> config = Json::parse(text.substr(0, cut), "config.json");
   const Result<Json> generation =
       cut == text.npos ? Result<Json>(Json()) : Json::parse(text.substr(cut + kCut.size()), "generation_config.json");
+  if (config.ok()) check_round_trip(*config);
+  FACET_CHECK(Json::parse(text, "small", {.depth = 4, .bytes = 16}).ok() <= config.ok() || cut != text.npos);
   if (!config.ok() || !generation.ok()) return 0;
   const Result<model::Config> result = model::config_from_json(*config, *generation, "config.json");
   if (result.ok())
