@@ -95,9 +95,6 @@ struct Lanes {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value.low);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 32), value.high);
   }
-  FACET_INLINE static Line either(Line a, Line b) {
-    return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
-  }
   // Of every byte: ((byte >> from) & mask) << to.
   template <int from, int to, int mask>
   FACET_INLINE static __m256i field(__m256i value) {
@@ -108,6 +105,11 @@ struct Lanes {
   template <int from, int to, int mask>
   FACET_INLINE static Line field(Line value) {
     return {field<from, to, mask>(value.low), field<from, to, mask>(value.high)};
+  }
+  template <int from, int to, int mask>
+  FACET_INLINE static Line with_field(Line line, Line plane) {
+    return {_mm256_or_si256(line.low, field<from, to, mask>(plane.low)),
+            _mm256_or_si256(line.high, field<from, to, mask>(plane.high))};
   }
   template <int i, int bias>
   FACET_INLINE static __m256i column(__m256i value) {

@@ -57,13 +57,24 @@ struct Lanes {
 
   FACET_INLINE static Line line(const std::byte* from) { return _mm512_loadu_si512(from); }
   FACET_INLINE static void store_line(std::byte* to, Line value) { _mm512_storeu_si512(to, value); }
-  FACET_INLINE static Line either(Line a, Line b) { return _mm512_or_si512(a, b); }
   // Of every byte: ((byte >> from) & mask) << to.
   template <int from, int to, int mask>
   FACET_INLINE static Line field(Line value) {
-    if constexpr (from > to) value = _mm512_srli_epi16(value, from - to);
-    if constexpr (from < to) value = _mm512_slli_epi16(value, to - from);
-    return _mm512_and_si512(value, _mm512_set1_epi8(static_cast<char>(mask << to)));
+    const Line at_place = moved<from, to>(value);
+    return _mm512_and_si512(at_place, _mm512_set1_epi8(static_cast<char>(mask << to)));
+  }
+  // line | field(plane), in one operation.
+  template <int from, int to, int mask>
+  FACET_INLINE static Line with_field(Line line, Line plane) {
+    constexpr int kFirstOrBothOthers = 0xF8;
+    const Line at_place = moved<from, to>(plane), bits = _mm512_set1_epi8(static_cast<char>(mask << to));
+    return _mm512_ternarylogic_epi32(line, at_place, bits, kFirstOrBothOthers);
+  }
+  template <int from, int to>
+  FACET_INLINE static Line moved(Line value) {
+    if constexpr (from > to) return _mm512_srli_epi16(value, from - to);
+    if constexpr (from < to) return _mm512_slli_epi16(value, to - from);
+    return value;
   }
   template <int i, int bias>
   FACET_INLINE static Floats column(Line value) {

@@ -42,6 +42,15 @@ struct Stored {
   FACET_INLINE typename V::Line operator[](int j) const { return V::line(from + j * kLineBytes); }
 };
 
+// line = or |= the bits of a plane that belong to it.
+template <class V, int from, int to, int mask, bool add>
+FACET_INLINE void add_field(typename V::Line& line, typename V::Line plane) {
+  if constexpr (add)
+    line = V::template with_field<from, to, mask>(line, plane);
+  else
+    line = V::template field<from, to, mask>(plane);
+}
+
 template <class V, class P>
 FACET_INLINE void decode_lines(Decoded<V>& out, const std::byte* block) {
   using Line = typename V::Line;
@@ -59,26 +68,24 @@ FACET_INLINE void decode_lines(Decoded<V>& out, const std::byte* block) {
   if constexpr (P::kPairs) {
     FACET_UNROLL for (int p = 0; p < 2; ++p) {
       const Line plane = V::line(block + p * kLineBytes);
-      const Line pairs[4] = {
-          V::template field<0, P::kPairShift, 3>(plane), V::template field<2, P::kPairShift, 3>(plane),
-          V::template field<4, P::kPairShift, 3>(plane), V::template field<6, P::kPairShift, 3>(plane)};
-      FACET_UNROLL for (int t = 0; t < 4; ++t) {
-        Line& line = out.line[4 * p + t];
-        line = P::kNibbles ? V::either(line, pairs[t]) : pairs[t];
-      }
+      typename V::Line* line = out.line + 4 * p;
+      add_field<V, 0, P::kPairShift, 3, P::kNibbles>(line[0], plane);
+      add_field<V, 2, P::kPairShift, 3, P::kNibbles>(line[1], plane);
+      add_field<V, 4, P::kPairShift, 3, P::kNibbles>(line[2], plane);
+      add_field<V, 6, P::kPairShift, 3, P::kNibbles>(line[3], plane);
     }
     block += 2 * kLineBytes;
   }
   if constexpr (P::kTopBits) {
     const Line plane = V::line(block);
-    out.line[0] = V::either(out.line[0], V::template field<0, P::kTopShift, 1>(plane));
-    out.line[1] = V::either(out.line[1], V::template field<1, P::kTopShift, 1>(plane));
-    out.line[2] = V::either(out.line[2], V::template field<2, P::kTopShift, 1>(plane));
-    out.line[3] = V::either(out.line[3], V::template field<3, P::kTopShift, 1>(plane));
-    out.line[4] = V::either(out.line[4], V::template field<4, P::kTopShift, 1>(plane));
-    out.line[5] = V::either(out.line[5], V::template field<5, P::kTopShift, 1>(plane));
-    out.line[6] = V::either(out.line[6], V::template field<6, P::kTopShift, 1>(plane));
-    out.line[7] = V::either(out.line[7], V::template field<7, P::kTopShift, 1>(plane));
+    add_field<V, 0, P::kTopShift, 1, true>(out.line[0], plane);
+    add_field<V, 1, P::kTopShift, 1, true>(out.line[1], plane);
+    add_field<V, 2, P::kTopShift, 1, true>(out.line[2], plane);
+    add_field<V, 3, P::kTopShift, 1, true>(out.line[3], plane);
+    add_field<V, 4, P::kTopShift, 1, true>(out.line[4], plane);
+    add_field<V, 5, P::kTopShift, 1, true>(out.line[5], plane);
+    add_field<V, 6, P::kTopShift, 1, true>(out.line[6], plane);
+    add_field<V, 7, P::kTopShift, 1, true>(out.line[7], plane);
   }
 }
 
