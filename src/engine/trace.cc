@@ -26,13 +26,19 @@ bool is_tap(const GoldenCase& golden, const std::string& name) {
   return std::ranges::find(kInputs, name) == std::end(kInputs);
 }
 
-// Where a tap stands in the computation: for the order of the report.
-int order_of(const std::string& tap) {
-  if (tap == "embed") return -2;
-  if (tap == "ple") return -1;
-  if (tap.starts_with("layer.")) return std::atoi(tap.c_str() + 6);
-  return tap == "layer0_out" ? 0 : 1 << 20;
+// Where a tap stands in the computation: layer, and place inside the layer.
+std::pair<int, size_t> order_of(const std::string& tap) {
+  static constexpr std::string_view kInLayer[] = {"k",  "v", "q", "attn_out", "router", "experts", "expert_weights",
+                                                  "out"};
+  static constexpr int kBefore = -1, kBehind = 1 << 20;
+  if (tap == "layer0_out") return {0, std::size(kInLayer)};
+  if (!tap.starts_with("layer.")) return {tap == "embed" || tap == "ple" ? kBefore : kBehind, 0};
+  const std::string_view name = std::string_view(tap).substr(tap.rfind('.') + 1);
+  return {std::atoi(tap.c_str() + 6), static_cast<size_t>(std::ranges::find(kInLayer, name) - std::begin(kInLayer))};
 }
+
+// Our name of a golden's tap.
+std::string our_name(const std::string& tap) { return tap == "layer0_out" ? "layer.0.out" : tap; }
 
 double tolerance_of(const GoldenCase& golden, const std::string& tap) {
   if (golden.find("llamacpp_f32") != nullptr) return 2e-4;  // golden/gguf: exact evaluation of quantised weights
@@ -83,7 +89,7 @@ void compare_case(const GoldenCase& golden, const std::map<std::string, GoldenTe
     if (is_tap(golden, name)) names.push_back(name);
   std::ranges::stable_sort(names, {}, order_of);
   for (const std::string& name : names) {
-    const auto found = ours.find(name == "layer0_out" ? "layer.0.out" : name);
+    const auto found = ours.find(our_name(name));
     TapError error{
         .case_name = golden.name, .tap = name, .tolerance = tolerance >= 0 ? tolerance : tolerance_of(golden, name)};
     report.taps.push_back(
@@ -104,6 +110,16 @@ TapError compare_skipped(const GoldenCase& golden, const TraceRun::Outcome& outc
   result.error = result.passed ? 0 : 1;
   result.note = result.passed ? "same bits" : "other bits";
   return result;
+}
+
+// Keeps our taps under the golden's names and shapes; taps that the golden lacks under our own.
+void keep(const GoldenCase& golden, std::map<std::string, GoldenTensor> ours, TraceReport& report) {
+  for (const auto& [name, tensor] : golden.tensors) {
+    const auto found = ours.find(our_name(name));
+    if (found != ours.end() && found->second.size() == tensor.size()) found->second.shape = tensor.shape;
+    if (found != ours.end() && our_name(name) != name) report.ours.emplace(cat(golden.name, '.', name), found->second);
+  }
+  for (auto& [name, tensor] : ours) report.ours.emplace(cat(golden.name, '.', name), std::move(tensor));
 }
 
 Result<std::vector<GoldenCase>> choose_cases(const std::filesystem::path& model, const TraceOptions& options) {
@@ -139,7 +155,7 @@ Result<TraceReport> trace(const std::filesystem::path& model, const TraceOptions
     FACET_TRY(TraceRun::Outcome outcome, run->run(golden));
     compare_case(golden, outcome.taps, options.tolerance, report);
     if (options.skip && golden.find("prompt") == nullptr) report.taps.push_back(compare_skipped(golden, outcome));
-    for (auto& [name, tensor] : outcome.taps) report.ours.emplace(cat(golden.name, '.', name), std::move(tensor));
+    keep(golden, std::move(outcome.taps), report);
   }
   report.passed = !report.taps.empty() && std::ranges::all_of(report.taps, &TapError::passed);
   if (options.out) FACET_TRY_VOID(write_taps(*options.out, report.ours));
