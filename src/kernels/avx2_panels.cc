@@ -147,13 +147,13 @@ struct Lanes {
   // speed.
   FACET_INLINE static void keep_order(Ints& sum) { asm("" : "+x"(sum.low), "+x"(sum.high)); }
 
-  template <int bits, int bias, int n_lines, int M, class Lines>
+  template <int bits, int bias, int n_lines, int M, int subs, class Lines>
   FACET_INLINE static void dot(Ints (&isum)[M], const Lines& lines, int first, const int8_t* const (&x)[M], int column,
-                               const int32_t (&correction)[M]) {
+                               const int32_t (&correction)[M][subs], int s) {
     constexpr int kGroup = kLinesPerSum<bits> < n_lines ? kLinesPerSum<bits> : n_lines;
     const __m256i ones = _mm256_set1_epi16(1);
     FACET_UNROLL for (int m = 0; m < M; ++m) {
-      const __m256i start = bits < 8 ? _mm256_set1_epi32(correction[m]) : _mm256_setzero_si256();
+      const __m256i start = bias != 0 && bits < 8 ? _mm256_set1_epi32(correction[m][s]) : _mm256_setzero_si256();
       isum[m] = {start, start};
     }
     FACET_UNROLL for (int group = 0; group < n_lines; group += kGroup) {

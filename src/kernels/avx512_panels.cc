@@ -87,10 +87,11 @@ struct Lanes {
     std::memcpy(&word, from, sizeof(word));
     return _mm512_set1_epi32(word);
   }
-  template <int bits, int bias, int n_lines, int M, class Lines>
+  template <int bits, int bias, int n_lines, int M, int subs, class Lines>
   FACET_INLINE static void dot(Ints (&isum)[M], const Lines& lines, int first, const int8_t* const (&x)[M], int column,
-                               const int32_t (&correction)[M]) {
-    FACET_UNROLL for (int m = 0; m < M; ++m) isum[m] = _mm512_set1_epi32(correction[m]);
+                               const int32_t (&correction)[M][subs], int s) {
+    FACET_UNROLL for (int m = 0; m < M; ++m) isum[m] =
+        bias != 0 ? _mm512_set1_epi32(correction[m][s]) : _mm512_setzero_si512();
     FACET_UNROLL for (int j = 0; j < n_lines; ++j) {
       const Line codes = lines[first + j];
       FACET_UNROLL for (int m = 0; m < M; ++m) isum[m] =

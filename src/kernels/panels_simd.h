@@ -6,8 +6,8 @@
 // (c - a b); to_floats(Ints); halves, bf16s, signed_bytes, unsigned_bytes (16 stored values to Floats), column<i>
 // (column i of a line, less a bias, as Floats); line, store_line, either (or), field<from, to, mask>;
 // add_pairs (bf16); kTile (rows of x at a time); and
-//   dot<bits, bias, n_lines, M>(isum, lines, first, x, corrections): isum[m] = Σ over n_lines lines of
-//   (code - bias) * x[m][…], exact, where corrections[m] is -bias times the sum of those x.
+//   dot<bits, bias, n_lines, M>(isum, lines, first, x, column, corrections, s): isum[m] = Σ over n_lines lines of
+//   (code - bias) * x[m][…], exact, where corrections[m][s] is -bias times the sum of those x (absent: bias 0).
 #pragma once
 
 #if defined(FACET_EMULATE_AVX512)  // there, unrolling costs minutes of compilation
@@ -133,21 +133,29 @@ struct Tile {
   static constexpr int kSubs = kChunkCols / P::kScaleCols;
   const int8_t* q8[M];
   const float* scale[M];         // one a block
-  int32_t correction[kSubs][M];  // -bias * sum of the codes
-  float sum[kSubs][M];           // scale * sum of the codes, for types with a minimum
+  int32_t correction[M][kSubs];  // -bias * sum of the codes
+  float sum[M][kSubs];           // scale * sum of the codes, for types with a minimum
 
   FACET_INLINE void prepare(const ActivationRows& x, int64_t first, int64_t col, int blocks) {
+    const int subs = blocks * kBlock / P::kScaleCols;
     FACET_UNROLL for (int m = 0; m < M; ++m) {
       const int64_t row = row_of(x, first + m);
       q8[m] = x.q8 + row * x.stride_q8 + col;
       scale[m] = x.scale + row * x.stride_scale + col / kBlock;
       const int32_t* sums = x.sums + row * x.stride_sums + col / kSubBlock;
-      for (int s = 0; s < blocks * kBlock / P::kScaleCols; ++s) {
-        int32_t total = sums[s * P::kScaleCols / kSubBlock];
-        if constexpr (P::kScaleCols == kBlock) total += sums[2 * s + 1];
-        correction[s][m] = -P::kBias * total;
-        if constexpr (P::kHasMinimum) sum[s][m] = scale[m][s * P::kScaleCols / kBlock] * static_cast<float>(total);
-      }
+      if (subs == kSubs)
+        add_up(m, sums, kSubs);  // a constant, so that the compiler makes vectors of it
+      else
+        add_up(m, sums, subs);
+    }
+  }
+
+ private:
+  FACET_INLINE void add_up(int m, const int32_t* sums, int subs) {
+    for (int s = 0; s < subs; ++s) {
+      const int32_t total = P::kScaleCols == kBlock ? sums[2 * s] + sums[2 * s + 1] : sums[s];
+      if constexpr (P::kBias != 0) correction[m][s] = -P::kBias * total;
+      if constexpr (P::kHasMinimum) sum[m][s] = scale[m][s * P::kScaleCols / kBlock] * static_cast<float>(total);
     }
   }
 };
@@ -161,10 +169,10 @@ FACET_INLINE void add_block(typename V::Floats (&acc)[M], const Lines& lines, co
     const int s = b * kSubs + i;
     typename V::Ints isum[M];
     V::template dot<P::kBits, P::kBias, kLines, M>(isum, lines, i * kLines, x.q8, b * kBlock + i * P::kScaleCols,
-                                                   x.correction[s]);
+                                                   x.correction, s);
     FACET_UNROLL for (int m = 0; m < M; ++m) {
       acc[m] = V::fma(V::to_floats(isum[m]), V::mul(w[i], V::set1(x.scale[m][b])), acc[m]);
-      if constexpr (P::kHasMinimum) acc[m] = subtract_minimum<V, P>(acc[m], minimum[i], V::set1(x.sum[s][m]));
+      if constexpr (P::kHasMinimum) acc[m] = subtract_minimum<V, P>(acc[m], minimum[i], V::set1(x.sum[m][s]));
     }
   }
 }

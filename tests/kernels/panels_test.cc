@@ -6,6 +6,7 @@
 
 #include "kernels/panel_data.h"
 #include "support/kernel_tables.h"
+#include "tensor/quant_blocks.h"
 
 namespace facet::kernels {
 namespace {
@@ -149,6 +150,48 @@ TEST(Panels, FloatProductsAreOneFmaAColumn) {
         ASSERT_EQ(y[r], sum) << name(type) << ' ' << cols;
       }
     }
+}
+
+// One step of the law's integer arithmetic: `width` columns that share the scale w and the minimum m.
+void law_step(float& sum, const int8_t* x, const int* code, int width, float a, float w, float m) {
+  int isum = 0, asum = 0;
+  for (int k = 0; k < width; ++k) isum += code[k] * x[k], asum += x[k];
+  sum = std::fma(static_cast<float>(isum), w * a, sum);
+  if (m != 0) sum = std::fma(-m, a * static_cast<float>(asum), sum);
+}
+
+// The law once more from the file's blocks, for a type with minima and one with scales of 16 columns.
+TEST(Panels, IntegerProductsFollowTheRowLaw) {
+  std::mt19937 random(11);
+  const Activations x = testing::random_activations(1, 256, random);
+  const auto four = testing::random_rows(DType::q4_k, 1, 256, random),
+             six = testing::random_rows(DType::q6_k, 1, 256, random);
+  BlockQ4K q4;
+  BlockQ6K q6;
+  std::memcpy(&q4, four.data(), sizeof(q4));
+  std::memcpy(&q6, six.data(), sizeof(q6));
+  float sum4 = 0, sum6 = 0;
+  for (int b = 0; b < 8; ++b) {
+    int code4[32], code6[32];
+    for (int l = 0; l < 32; ++l) {
+      const int half = b / 4, group = b % 4;
+      code4[l] = (q4.qs[32 * (b / 2) + l] >> (4 * (b % 2))) & 15;
+      code6[l] = ((q6.ql[64 * half + 32 * (group % 2) + l] >> (4 * (group / 2))) & 15) +
+                 ((q6.qh[32 * half + l] >> (2 * group)) & 3) * 16 - 32;
+    }
+    const int8_t* codes = x.q8.data() + 32 * b;
+    const float a = x.scale[static_cast<size_t>(b)], d6 = half_to_float(q6.d);
+    const ScaleAndMinimum pair = scale_and_minimum(q4.scales, b);
+    law_step(sum4, codes, code4, 32, a, half_to_float(q4.d) * static_cast<float>(pair.scale),
+             half_to_float(q4.dmin) * static_cast<float>(pair.minimum));
+    for (int s = 0; s < 2; ++s)
+      law_step(sum6, codes + 16 * s, code6 + 16 * s, 16, a, d6 * static_cast<float>(q6.scales[2 * b + s]), 0);
+  }
+  for (const Table& table : testing::kernel_tables()) {
+    const PanelType &panels4 = *table.panel(DType::q4_k), &panels6 = *table.panel(DType::q6_k);
+    EXPECT_EQ(product(panels4, true, packed(panels4, four, 1, 256), x.view(), 1, 256)[0], sum4) << name(table.isa);
+    EXPECT_EQ(product(panels6, true, packed(panels6, six, 1, 256), x.view(), 1, 256)[0], sum6) << name(table.isa);
+  }
 }
 
 // ---- every tier against the scalar one ----
