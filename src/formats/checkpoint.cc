@@ -133,15 +133,21 @@ class CheckpointBuilder {
     FACET_TRY(const Json json, read_json(index_path));
     FACET_TRY(const ShardIndex index, read_shard_index(json, index_path.string()));
     for (const std::string& file : index.files) FACET_TRY_VOID(add_safetensors(out_.path_ / file));
-    std::unordered_set<std::string_view> mapped, found;
-    for (const ShardIndex::Entry& entry : index.entries) mapped.insert(entry.tensor);
+    // Where each tensor shall be; a copy in another shard is as good as not there.
+    std::unordered_map<std::string_view, int> source_of, shard_of;
+    for (size_t i = 0; i < index.files.size(); ++i) source_of.emplace(index.files[i], static_cast<int>(i));
+    for (const ShardIndex::Entry& entry : index.entries) shard_of.emplace(entry.tensor, source_of.at(entry.file));
+    const size_t before = out_.tensors_.size();
+    std::erase_if(out_.tensors_, [&](const TensorInfo& tensor) {
+      const auto shard = shard_of.find(tensor.name);
+      return shard == shard_of.end() || shard->second != tensor.source;
+    });
+    std::unordered_set<std::string_view> found;
     for (const TensorInfo& tensor : out_.tensors_) found.insert(tensor.name);
     for (const ShardIndex::Entry& entry : index.entries)
       if (!found.contains(entry.tensor))
         return error(cat("shard lacks a tensor that ", index_path.filename(), " promises"),
                      cat(entry.tensor, " in ", entry.file), "no such tensor");
-    const size_t before = out_.tensors_.size();
-    std::erase_if(out_.tensors_, [&](const TensorInfo& tensor) { return !mapped.contains(tensor.name); });
     if (out_.tensors_.size() != before)
       out_.remarks_.push_back(
           cat(before - out_.tensors_.size(), " tensors of the shards are not in the index and were left out"));

@@ -16,6 +16,7 @@ constexpr uint64_t kMaxAlignment = uint64_t{1} << 20;
 constexpr size_t kMinPairBytes = 13,
                  kMinTensorBytes = 24;  // an empty key with a one-byte value; a scalar without a name
 constexpr size_t kMaxTensorName = 63;
+constexpr int64_t kMaxParts = 99'999;  // five digits in the name
 
 size_t bytes_of(GgufType type) {
   switch (type) {
@@ -263,14 +264,21 @@ Result<GgufFile> read_gguf(const ByteSource& source) {
 Result<std::vector<std::filesystem::path>> gguf_parts(const std::filesystem::path& path, const GgufMetadata& metadata) {
   FACET_TRY(const std::optional<int64_t> count, metadata.integer("split.count"));
   if (!count || *count <= 1) return std::vector{path};
-  FACET_TRY(const std::optional<int64_t> number, metadata.integer("split.no"));
+  FACET_TRY(const std::optional<int64_t> stored, metadata.integer("split.no"));
+  const int64_t number = stored.value_or(0);
+  if (*count > kMaxParts || number < 0 || number >= *count)
+    return Error{.code = ErrorCode::corrupt,
+                 .what = "numbers of a split file make no sense",
+                 .where = path.string(),
+                 .expected = cat("split.no below split.count, at most ", kMaxParts, " parts"),
+                 .found = cat("part ", number, " of ", *count)};
   const std::string name = path.filename().string();
   const auto digits = [](int64_t value) {
     std::string text = cat(value);
     return std::string(text.size() < 5 ? 5 - text.size() : 0, '0') + text;
   };
-  const std::string suffix = cat("-", digits(number.value_or(0) + 1), "-of-", digits(*count), ".gguf");
-  if (*count > 99999 || !name.ends_with(suffix)) {
+  const std::string suffix = cat("-", digits(number + 1), "-of-", digits(*count), ".gguf");
+  if (!name.ends_with(suffix)) {
     return Error{.code = ErrorCode::corrupt,
                  .what = "part of a split file has another name than its metadata say",
                  .where = path.string(),
@@ -281,7 +289,7 @@ Result<std::vector<std::filesystem::path>> gguf_parts(const std::filesystem::pat
   std::vector<std::filesystem::path> parts;
   for (int64_t i = 1; i <= *count; ++i)
     parts.push_back(path.parent_path() / cat(prefix, "-", digits(i), "-of-", digits(*count), ".gguf"));
-  if (number.value_or(0) != 0) {
+  if (number != 0) {
     return Error{.code = ErrorCode::invalid_argument,
                  .what = "is a later part of a split file; open the first one",
                  .where = path.string(),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_set>
 
 #include "base/strings.h"
 
@@ -123,13 +124,14 @@ Result<ShardIndex> read_shard_index(const Json& index, const std::string& where)
   if (map == nullptr || map->object() == nullptr)
     return bad("has no weight_map", "an object of tensor name to file name", map == nullptr ? "nothing" : map->kind());
   ShardIndex out;
+  std::unordered_set<std::string_view> seen;
   for (const auto& [tensor, file] : *map->object()) {
     const std::string* name = file.string();
     if (name == nullptr || name->empty() || name->find('/') != std::string::npos ||
         name->find('\\') != std::string::npos || *name == "." || *name == "..")
       return bad(cat("file of ", tensor, " is not a plain file name"), "a name without folders",
                  name != nullptr ? *name : file.kind());
-    if (std::ranges::find(out.files, *name) == out.files.end()) out.files.push_back(*name);
+    if (seen.insert(*name).second) out.files.push_back(*name);
     out.entries.push_back({.tensor = tensor, .file = *name});
   }
   if (out.files.empty()) return bad("weight_map is empty", "at least one tensor", "none");

@@ -1,0 +1,22 @@
+#include "support/count_allocations.h"
+
+#include <cstdlib>
+#include <new>
+
+namespace {
+thread_local int64_t allocated = 0;
+}
+
+void* operator new(std::size_t size) {
+  allocated += static_cast<int64_t>(size);
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace facet::testing {
+
+int64_t bytes_allocated() { return allocated; }
+
+}  // namespace facet::testing
