@@ -44,6 +44,7 @@ void softmax(float* x, int64_t n) {
 
 float log_sum_exp(const float* x, int64_t n) {
   const double max = static_cast<double>(largest(x, n));
+  if (max == -std::numeric_limits<double>::infinity()) return static_cast<float>(max);  // no logits, or none possible
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += exp(static_cast<double>(x[i]) - max);
   return static_cast<float>(max + log(sum));

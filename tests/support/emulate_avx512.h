@@ -59,14 +59,15 @@ inline simde__m512 halves_to_floats(simde__m256i halves) {
   return simde_mm512_loadu_ps(value);
 }
 
-// 16 integers of type From, each converted to To: what SIMDe lacks of the _mm512_cvt… family.
+// Lanes of type From, each converted to To: what SIMDe lacks of the _mm512_cvt… family.
 template <class To, class From, class Result, class Source>
 Result converted(Source source) {
-  static_assert(sizeof(source) == 16 * sizeof(From) && sizeof(Result) == 16 * sizeof(To));
-  From from[16];
-  To to[16];
+  constexpr int kCount = sizeof(source) / sizeof(From);
+  static_assert(sizeof(Result) == kCount * sizeof(To));
+  From from[kCount];
+  To to[kCount];
   std::memcpy(from, &source, sizeof(from));
-  for (int i = 0; i < 16; ++i) to[i] = static_cast<To>(from[i]);
+  for (int i = 0; i < kCount; ++i) to[i] = static_cast<To>(from[i]);
   Result result;
   std::memcpy(&result, to, sizeof(result));
   return result;
@@ -111,6 +112,10 @@ simde__m512 dot_bf16(simde__m512 sum, A a, B b) {
 #undef _mm512_cvtepi32_ps
 #undef _mm512_cvtepi8_epi32
 #undef _mm512_cvtepu8_epi32
+#undef _mm512_cvtepi32_epi8
+#undef _mm512_cvtepi32_epi16
+#undef _mm512_cvtps_pd
+#undef _mm512_cvtpd_ps
 #undef _mm512_cvtph_ps
 #undef _mm512_dpbf16_ps
 #define _mm512_fmadd_ps(a, b, c) ::facet::testing::emulated::fma<simde__m512>(a, b, c, 1, 1)
@@ -124,6 +129,10 @@ simde__m512 dot_bf16(simde__m512 sum, A a, B b) {
 #define _mm512_cvtepi32_ps(a) ::facet::testing::emulated::converted<float, int32_t, simde__m512>(a)
 #define _mm512_cvtepi8_epi32(a) ::facet::testing::emulated::converted<int32_t, int8_t, simde__m512i>(a)
 #define _mm512_cvtepu8_epi32(a) ::facet::testing::emulated::converted<int32_t, uint8_t, simde__m512i>(a)
+#define _mm512_cvtepi32_epi8(a) ::facet::testing::emulated::converted<int8_t, int32_t, simde__m128i>(a)
+#define _mm512_cvtepi32_epi16(a) ::facet::testing::emulated::converted<int16_t, int32_t, simde__m256i>(a)
+#define _mm512_cvtps_pd(a) ::facet::testing::emulated::converted<double, float, simde__m512d>(a)
+#define _mm512_cvtpd_ps(a) ::facet::testing::emulated::converted<float, double, simde__m256>(a)
 #define _mm512_cvtph_ps(a) ::facet::testing::emulated::halves_to_floats(a)
 #define _mm512_dpbf16_ps(s, a, b) ::facet::testing::emulated::dot_bf16(s, a, b)
 

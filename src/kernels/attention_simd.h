@@ -1,0 +1,213 @@
+// Attention over one block of 64 keys for a vector of 16 floats (see lanes_simd.h). Both products are one loop: sums in
+// 32 lanes (keys for scores, values of d for the weighted sum), two steps of the sum a stored pair, one query's weight
+// spread over all lanes. Each lane adds in ascending order, so that a query's result does not depend on its tile.
+//
+// V has, besides: pairs_f32, pairs_f16, pairs_bf16 (16 stored pairs to their even and odd halves), inside (lanes whose
+// key lies in [begin, end), `otherwise` in the rest), kQueryTile (queries that share one reading of a block).
+#pragma once
+
+#include "kernels/lanes_simd.h"
+
+namespace facet::kernels::simd {
+
+template <class V>
+struct PairsF32 {
+  static constexpr int kBytes = 4;
+  FACET_INLINE static void load(const std::byte* from, typename V::Floats& even, typename V::Floats& odd) {
+    V::pairs_f32(from, even, odd);
+  }
+};
+template <class V>
+struct PairsF16 {
+  static constexpr int kBytes = 2;
+  FACET_INLINE static void load(const std::byte* from, typename V::Floats& even, typename V::Floats& odd) {
+    V::pairs_f16(from, even, odd);
+  }
+};
+template <class V>
+struct PairsBf16 {
+  static constexpr int kBytes = 2;
+  FACET_INLINE static void load(const std::byte* from, typename V::Floats& even, typename V::Floats& odd) {
+    V::pairs_bf16(from, even, odd);
+  }
+};
+
+// Q queries' sums in 32 lanes.
+template <class V, int Q>
+struct Sums {
+  typename V::Floats lane[Q][2];
+};
+
+// sums[q] += Σ over i < n of weights[q * stride + i] * cell[i], in ascending order. cells: [n / 2][32 lanes][2].
+template <class V, class Pairs, int Q>
+FACET_INLINE void add_products(Sums<V, Q>& sums, const float* weights, int64_t stride, int64_t n,
+                               const std::byte* cells) {
+  using Floats = typename V::Floats;
+  constexpr int kRowBytes = 64 * Pairs::kBytes;
+  for (int64_t i = 0; i < n; i += 2, cells += kRowBytes) {
+    Floats even[2], odd[2];
+    Pairs::load(cells, even[0], odd[0]);
+    Pairs::load(cells + kRowBytes / 2, even[1], odd[1]);
+    FACET_UNROLL for (int q = 0; q < Q; ++q) {
+      const Floats weight = V::set1(weights[q * stride + i]);
+      sums.lane[q][0] = V::fma(weight, even[0], sums.lane[q][0]);
+      sums.lane[q][1] = V::fma(weight, even[1], sums.lane[q][1]);
+    }
+    if (i + 1 == n) break;  // an odd n: the other half is padding
+    FACET_UNROLL for (int q = 0; q < Q; ++q) {
+      const Floats weight = V::set1(weights[q * stride + i + 1]);
+      sums.lane[q][0] = V::fma(weight, odd[0], sums.lane[q][0]);
+      sums.lane[q][1] = V::fma(weight, odd[1], sums.lane[q][1]);
+    }
+  }
+}
+
+template <class V, class Pairs>
+struct KvKernels {
+  // Scores of Q queries and 32 keys.
+  template <int Q>
+  static void half_scores(float* scores, const float* q, int64_t q_stride, const std::byte* keys, int64_t head_dim,
+                          float scale) {
+    Sums<V, Q> sums;
+    FACET_UNROLL for (int i = 0; i < Q; ++i) sums.lane[i][0] = sums.lane[i][1] = V::zero();
+    add_products<V, Pairs, Q>(sums, q, q_stride, head_dim, keys);
+    FACET_UNROLL for (int i = 0; i < Q; ++i) {
+      V::store(scores + i * kKvBlockKeys, V::mul(sums.lane[i][0], V::set1(scale)));
+      V::store(scores + i * kKvBlockKeys + kLanes, V::mul(sums.lane[i][1], V::set1(scale)));
+    }
+  }
+
+  static void scores(float* scores, const float* q, int64_t q_stride, int64_t n, const std::byte* k_block,
+                     int64_t head_dim, float scale) {
+    constexpr int T = V::kQueryTile;
+    const int64_t half_bytes = 32 * padded_head(head_dim) * Pairs::kBytes;
+    for (int half = 0; half < 2; ++half) {
+      const std::byte* keys = k_block + half * half_bytes;
+      float* to = scores + half * 32;
+      int64_t i = 0;
+      for (; i + T <= n; i += T)
+        half_scores<T>(to + i * kKvBlockKeys, q + i * q_stride, q_stride, keys, head_dim, scale);
+      if constexpr (T > 2)
+        for (; i + T / 2 <= n; i += T / 2)
+          half_scores<T / 2>(to + i * kKvBlockKeys, q + i * q_stride, q_stride, keys, head_dim, scale);
+      for (; i < n; ++i) half_scores<1>(to + i * kKvBlockKeys, q + i * q_stride, q_stride, keys, head_dim, scale);
+    }
+  }
+
+  // 32 values of d (or `width`, at the end of a head) of Q queries.
+  template <int Q>
+  static void strip(float* acc, int64_t acc_stride, const float* p, const std::byte* values, int64_t width) {
+    Sums<V, Q> sums;
+    FACET_UNROLL for (int i = 0; i < Q; ++i) {
+      sums.lane[i][0] = load<V>(acc + i * acc_stride, width, 0);
+      sums.lane[i][1] = width > kLanes ? load<V>(acc + i * acc_stride + kLanes, width - kLanes, 0) : V::zero();
+    }
+    add_products<V, Pairs, Q>(sums, p, kKvBlockKeys, kKvBlockKeys, values);
+    FACET_UNROLL for (int i = 0; i < Q; ++i) {
+      store<V>(acc + i * acc_stride, width, sums.lane[i][0]);
+      if (width > kLanes) store<V>(acc + i * acc_stride + kLanes, width - kLanes, sums.lane[i][1]);
+    }
+  }
+
+  static void accumulate(float* acc, int64_t acc_stride, const float* p, int64_t n, const std::byte* v_block,
+                         int64_t head_dim) {
+    constexpr int T = V::kQueryTile;
+    constexpr int64_t kStripBytes = 32 * kKvBlockKeys * Pairs::kBytes;
+    for (int64_t d = 0; d < head_dim; d += 32, v_block += kStripBytes) {
+      const int64_t width = head_dim - d < 32 ? head_dim - d : 32;
+      float* to = acc + d;
+      int64_t i = 0;
+      for (; i + T <= n; i += T) strip<T>(to + i * acc_stride, acc_stride, p + i * kKvBlockKeys, v_block, width);
+      if constexpr (T > 2)
+        for (; i + T / 2 <= n; i += T / 2)
+          strip<T / 2>(to + i * acc_stride, acc_stride, p + i * kKvBlockKeys, v_block, width);
+      for (; i < n; ++i) strip<1>(to + i * acc_stride, acc_stride, p + i * kKvBlockKeys, v_block, width);
+    }
+  }
+};
+
+template <class V>
+struct SoftmaxKernels {
+  using Floats = typename V::Floats;
+  static constexpr float kNothing = -std::numeric_limits<float>::infinity();
+  static constexpr int kParts = kKvBlockKeys / kLanes;
+
+  // exp of one difference of scores.
+  static float exp_one(float x) {
+    float lanes[kLanes];
+    V::store(lanes, exp<V>(V::set1(x)));
+    return lanes[0];
+  }
+
+  static void scale(float* acc, float s, int64_t n) {
+    if (s == 1) return;  // the largest score stayed the largest, as it mostly does
+    for (int64_t d = 0; d < n; d += kLanes) store<V>(acc + d, n - d, V::mul(load<V>(acc + d, n - d, 0), V::set1(s)));
+  }
+
+  static void step_one(float* scores, SoftmaxState& state, float* acc, int begin, int end, int64_t head_dim) {
+    Floats part[kParts];
+    Floats max = V::set1(state.max);
+    FACET_UNROLL for (int i = 0; i < kParts; ++i) {
+      part[i] = V::inside(V::load(scores + i * kLanes), V::set1(kNothing), begin - i * kLanes, end - i * kLanes);
+      max = V::max(part[i], max);
+    }
+    const float m = max_lane<V>(max);
+    Floats sum = V::zero();
+    FACET_UNROLL for (int i = 0; i < kParts; ++i) {
+      const Floats e = exp<V>(V::sub(part[i], V::set1(m)));
+      const Floats p = V::inside(e, V::zero(), begin - i * kLanes, end - i * kLanes);
+      V::store(scores + i * kLanes, p);
+      sum = V::add(sum, p);
+    }
+    const float shrink = exp_one(state.max - m);
+    state.sum = state.sum * shrink + sum_lanes<V>(sum);
+    state.max = m;
+    scale(acc, shrink, head_dim);
+  }
+
+  static void step(float* scores_to_p, SoftmaxState* state, float* acc, int64_t acc_stride, const int* begin,
+                   const int* end, int64_t n, int64_t head_dim) {
+    for (int64_t i = 0; i < n; ++i) {
+      float* scores = scores_to_p + i * kKvBlockKeys;
+      if (begin[i] < end[i])
+        step_one(scores, state[i], acc + i * acc_stride, begin[i], end[i], head_dim);
+      else
+        std::memset(scores, 0, kKvBlockKeys * sizeof(float));
+    }
+  }
+
+  static void fold(SoftmaxState* a, float* acc_a, const SoftmaxState* b, const float* acc_b, int64_t head_dim) {
+    if (b->sum == 0) return;  // a group of which nothing is visible
+    const float m = a->max > b->max ? a->max : b->max;
+    const float of_a = exp_one(a->max - m), of_b = exp_one(b->max - m);
+    a->max = m;
+    a->sum = a->sum * of_a + b->sum * of_b;
+    for (int64_t d = 0; d < head_dim; d += kLanes) {
+      const Floats sum = V::mul(load<V>(acc_a + d, head_dim - d, 0), V::set1(of_a));
+      store<V>(acc_a + d, head_dim - d, V::fma(load<V>(acc_b + d, head_dim - d, 0), V::set1(of_b), sum));
+    }
+  }
+};
+
+template <class Kernels>
+void use(KvType& type) {
+  type.scores = Kernels::scores;
+  type.accumulate = Kernels::accumulate;
+}
+
+// The scalar tier's storage with this tier's products.
+template <class V>
+std::array<KvType, 3> kv_table() {
+  std::array<KvType, 3> types;
+  for (size_t i = 0; i < types.size(); ++i) {
+    types[i] = scalar::kv_types()[i];
+    switch (types[i].type) {
+      case DType::f32: use<KvKernels<V, PairsF32<V>>>(types[i]); break;
+      case DType::f16: use<KvKernels<V, PairsF16<V>>>(types[i]); break;
+      default: use<KvKernels<V, PairsBf16<V>>>(types[i]); break;
+    }
+  }
+  return types;
+}
+
+}  // namespace facet::kernels::simd
