@@ -1,5 +1,6 @@
 // Checkpoint: what every container of weights offers: named tensors with bytes, plus metadata. GGUF files (split ones
 // too), safetensors files and Hugging Face folders open through here. Bytes stay where they are; nothing is copied.
+// What is checked: docs/formats.md.
 #pragma once
 
 #include <filesystem>

@@ -3,7 +3,7 @@
 // A sequence has two tables, sliding and full. Block i of a table holds positions 64 i … 64 i + 63 at every storing
 // layer of that kind. A block with more than one reference is never written: the writer copies it first. Sliding blocks
 // whose keys nobody can need again are released only by commit(), never inside a forward pass: shared layers still read
-// them, and drafted rows may be taken back.
+// them, and drafted rows may be taken back. docs/kv-cache.md tells the whole.
 #pragma once
 
 #include <cstdint>
@@ -61,7 +61,8 @@ class KvCache {
   Result<void> reserve(SeqId id, int64_t rows, std::span<const std::pair<int32_t, int32_t>> spans = {});
   // The rows reserved last have been stored: length grows. (forward() calls it.)
   void advance(SeqId id, int64_t rows);
-  // Positions below `length` are final: no truncate will go below, and sliding blocks in front of the window are freed.
+  // Positions below `length` are final: nobody will take them back, and sliding blocks in front of the window are
+  // freed. (A later truncate below goes to 0 if it would need one of those.)
   void commit(SeqId id, int64_t length);
   // Whether a sequence may continue at `length` with every key its layers need.
   bool resumable(SeqId id, int64_t length) const;
