@@ -34,7 +34,6 @@ TEST(Trace, SharedLayersAndPerLayerInputsAreExactInEveryWay) {
   testing::expect_golden_in_every_way(own_golden("tiny-e4"));
 }
 TEST(Trace, ExpertsAreExactInEveryWay) { testing::expect_golden_in_every_way(own_golden("moe-micro-q4_k_m")); }
-TEST(Trace, ImagesAreExactInEveryWay) { testing::expect_golden_in_every_way(own_golden("tiny-unified")); }
 
 TEST(Trace, HalvesInTheCacheStayNear) {
   for (const DType kv : {DType::f16, DType::bf16}) {
