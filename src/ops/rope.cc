@@ -10,11 +10,11 @@ struct Turn {
   float cosine, sine;
 };
 
-// Cosine and sine of an angle below 2^24, in double: the angle less a multiple of π/2 (π/2 in three parts, whose
-// products with 24-bit integers are exact), then Taylor series on |r| <= π/4.
+// Cosine and sine of an angle below 2^24, in double: the angle less a multiple of π/2 (π/2 in three parts; the
+// first two have 29 bits, so that their products with 24-bit integers are exact), then Taylor series on |r| <= π/4.
 Turn turn_by(float angle) {
   constexpr double kTwoOverPi = 0.63661977236758134308;
-  constexpr double kHalfPi[3] = {1.57079632673412561417e+00, 6.07710050630396597660e-11, 2.02226624879595063154e-21};
+  constexpr double kHalfPi[3] = {0x1.921fb54000000p+0, 0x1.10b4611000000p-30, 0x1.4c4c6628b80dcp-59};
   const double a = static_cast<double>(angle);
   const int64_t quarter = static_cast<int64_t>(a * kTwoOverPi + (a < 0 ? -0.5 : 0.5));
   const double n = static_cast<double>(quarter);
