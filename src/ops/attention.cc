@@ -1,18 +1,16 @@
-// Attention over cached keys (docs/attention.md). Work is cut into units: a tile of rows, one KV head, up to 32 of its
-// query heads. A unit walks the absolute groups of 512 keys that its rows see; each group starts its own online softmax
-// and is folded into the ones before it, so that it makes no difference who computes a group. When units are few, as in
-// decoding, groups become units of their own and are folded afterwards, in the same order.
+// Attention over cached keys (docs/attention.md). Work is cut into units: a tile of rows of one sequence, one KV head,
+// up to 32 of its query heads. A unit walks the absolute groups of 512 keys that its rows see; each group starts its
+// own online softmax and is folded into the ones before it, so that it makes no difference who computes a group. When
+// units are few, as in decoding, groups become units of their own and are folded afterwards, in the same order.
 #include "ops/attention.h"
 
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <utility>
 
 #include "kernels/kv_layout.h"
 #include "ops/access.h"
 #include "ops/kv_access.h"
-#include "ops/rows.h"
 
 namespace facet::ops {
 namespace {
@@ -22,7 +20,7 @@ using kernels::kKvGroupKeys;
 using kernels::SoftmaxState;
 
 constexpr int64_t kTileQueries = 32;  // query heads times rows of a unit
-constexpr int64_t kSplitUnits = 4;    // with fewer units than this, groups are split
+constexpr int64_t kSplitUnits = 16;   // with fewer units than this, groups are split
 constexpr int64_t kRoundGroups = 32;  // groups computed before they are folded
 constexpr int64_t kGroupBlocks = kKvGroupKeys / kKvBlockKeys;
 constexpr SoftmaxState kEmpty{.max = -std::numeric_limits<float>::infinity(), .sum = 0};
@@ -50,6 +48,11 @@ class Partial {
   int64_t stride_;
 };
 
+// Consecutive rows of one sequence.
+struct Tile {
+  int32_t first_row, rows;
+};
+
 // What attend() was called with.
 struct Task {
   const kernels::Table& kernels;
@@ -58,24 +61,28 @@ struct Task {
   std::span<const KvView> views;
   std::span<const QueryRow> rows;
   const AttentionShape& shape;
+  std::span<const Tile> tiles = {};
 
   int64_t group_heads() const { return shape.heads / shape.kv_heads; }
   int64_t tile_heads() const { return std::min(group_heads(), kTileQueries); }
   int64_t tile_rows() const { return kTileQueries / tile_heads(); }
   int64_t head_tiles() const { return (group_heads() + tile_heads() - 1) / tile_heads(); }
-  int64_t row_tiles() const { return (static_cast<int64_t>(rows.size()) + tile_rows() - 1) / tile_rows(); }
-  int64_t units() const { return row_tiles() * shape.kv_heads * head_tiles(); }
+  int64_t units() const { return static_cast<int64_t>(tiles.size()) * shape.kv_heads * head_tiles(); }
 };
 
-// Rows of one sequence, one KV head, some of its query heads.
-class Run {
+// Rows of one sequence, one KV head, some of its query heads. Units of the same KV head stand together.
+class Unit {
  public:
-  Run(const Task& task, int64_t first_row, int64_t n_rows, int64_t kv_head, int64_t head_tile)
-      : task_(task), first_row_(first_row), n_rows_(n_rows), kv_head_(kv_head) {
-    first_head_ = kv_head * task.group_heads() + head_tile * task.tile_heads();
-    n_heads_ = std::min(task.tile_heads(), (kv_head + 1) * task.group_heads() - first_head_);
-    for (int64_t i = 0; i < n_rows; ++i) {
-      const QueryRow& row = task.rows[static_cast<size_t>(first_row + i)];
+  Unit(const Task& task, int64_t unit) : task_(task) {
+    const int64_t tiles = static_cast<int64_t>(task.tiles.size()), head_tile = unit / tiles % task.head_tiles();
+    const Tile& tile = task.tiles[static_cast<size_t>(unit % tiles)];
+    first_row_ = tile.first_row;
+    n_rows_ = tile.rows;
+    kv_head_ = unit / tiles / task.head_tiles();
+    first_head_ = kv_head_ * task.group_heads() + head_tile * task.tile_heads();
+    n_heads_ = std::min(task.tile_heads(), (kv_head_ + 1) * task.group_heads() - first_head_);
+    for (int64_t i = 0; i < n_rows_; ++i) {
+      const QueryRow& row = task.rows[static_cast<size_t>(first_row_ + i)];
       begin_ = std::min(begin_, row.begin);
       end_ = std::max(end_, row.end);
     }
@@ -85,7 +92,7 @@ class Run {
   int64_t first_group() const { return begin_ / kKvGroupKeys; }
   int64_t end_group() const { return (end_ + kKvGroupKeys - 1) / kKvGroupKeys; }
 
-  // Queries of the run, one after the other: row by row, head by head.
+  // Queries of the unit, one after the other: row by row, head by head.
   void gather(float* q) const {
     const int64_t d = task_.shape.head_dim, stride = kernels::padded_head(d);
     for (int64_t i = 0; i < queries(); ++i) std::copy_n(query(i), d, q + i * stride);
@@ -94,22 +101,15 @@ class Run {
   // The online softmax over one group of keys, from its beginning. Memory: scores of the tile.
   void compute_group(int64_t group, const Partial& partial, const float* q, float* scores) const {
     partial.clear(queries());
-    const KvView& view = task_.views[static_cast<size_t>(slot())];
     for (int64_t block = group * kGroupBlocks; block < (group + 1) * kGroupBlocks; ++block) {
       std::array<int, kTileQueries> from, to;
-      const auto [first, last] = visible(block, from, to);
-      if (first == last) continue;
-      const BlockId id = view.table[static_cast<size_t>(block)];
-      FACET_CHECK(id >= 0 && block * kKvBlockKeys < view.end);
-      const int64_t d = task_.shape.head_dim, n = last - first, stride = partial.stride();
-      KvAccess::k_type(*view.blocks, view.layer)
-          .scores(scores, q + first * stride, stride, n, KvAccess::k(*view.blocks, view.layer, id, kv_head_), d,
-                  task_.shape.scale);
-      task_.kernels.softmax_step(scores, partial.states() + first, partial.acc() + first * stride, stride,
-                                 from.data() + first, to.data() + first, n, d);
-      KvAccess::v_type(*view.blocks, view.layer)
-          .accumulate(partial.acc() + first * stride, stride, scores, n,
-                      KvAccess::v(*view.blocks, view.layer, id, kv_head_), d);
+      visible(block, from, to);
+      // Queries that see nothing of the block are left out, so that they are what they would be in another tile.
+      for (int64_t first = 0, last; first < queries(); first = last) {
+        const auto sees = [&](int64_t i) { return from[static_cast<size_t>(i)] < to[static_cast<size_t>(i)]; };
+        for (last = first + 1; last < queries() && sees(last) == sees(first);) ++last;
+        if (sees(first)) step(block, first, last - first, from.data(), to.data(), partial, q, scores);
+      }
     }
   }
 
@@ -135,47 +135,57 @@ class Run {
     return row(task_.q, first_row_ + i / n_heads_) + (first_head_ + i % n_heads_) * task_.shape.head_dim;
   }
 
-  // Which positions of a block each query sees, and the first and last query that see any.
-  std::pair<int64_t, int64_t> visible(int64_t block, std::array<int, kTileQueries>& from,
-                                      std::array<int, kTileQueries>& to) const {
+  // Which positions of a block each query sees.
+  void visible(int64_t block, std::array<int, kTileQueries>& from, std::array<int, kTileQueries>& to) const {
     const int64_t start = block * kKvBlockKeys;
-    int64_t first = queries(), last = 0;
     for (int64_t i = 0; i < n_rows_; ++i) {
       const QueryRow& row = task_.rows[static_cast<size_t>(first_row_ + i)];
-      const int low = static_cast<int>(std::clamp<int64_t>(row.begin - start, 0, kKvBlockKeys));
-      const int high = static_cast<int>(std::clamp<int64_t>(row.end - start, 0, kKvBlockKeys));
-      std::fill_n(from.begin() + i * n_heads_, n_heads_, low);
-      std::fill_n(to.begin() + i * n_heads_, n_heads_, high);
-      if (low >= high) continue;
-      first = std::min(first, i * n_heads_);
-      last = (i + 1) * n_heads_;
+      std::fill_n(from.begin() + i * n_heads_, n_heads_,
+                  static_cast<int>(std::clamp<int64_t>(row.begin - start, 0, kKvBlockKeys)));
+      std::fill_n(to.begin() + i * n_heads_, n_heads_,
+                  static_cast<int>(std::clamp<int64_t>(row.end - start, 0, kKvBlockKeys)));
     }
-    return first < last ? std::pair(first, last) : std::pair<int64_t, int64_t>(0, 0);
+  }
+
+  // n queries over one block.
+  void step(int64_t block, int64_t first, int64_t n, const int* from, const int* to, const Partial& partial,
+            const float* q, float* scores) const {
+    const KvView& view = task_.views[static_cast<size_t>(slot())];
+    const BlockId id = view.table[static_cast<size_t>(block)];
+    FACET_CHECK(id >= 0 && block * kKvBlockKeys < view.end);
+    const int64_t d = task_.shape.head_dim, stride = partial.stride();
+    float* acc = partial.acc() + first * stride;
+    KvAccess::k_type(*view.blocks, view.layer)
+        .scores(scores, q + first * stride, stride, n, KvAccess::k(*view.blocks, view.layer, id, kv_head_), d,
+                task_.shape.scale);
+    task_.kernels.softmax_step(scores, partial.states() + first, acc, stride, from + first, to + first, n, d);
+    KvAccess::v_type(*view.blocks, view.layer)
+        .accumulate(acc, stride, scores, n, KvAccess::v(*view.blocks, view.layer, id, kv_head_), d);
   }
 
   const Task& task_;
-  int64_t first_row_, n_rows_, kv_head_, first_head_ = 0, n_heads_ = 0;
+  int64_t first_row_ = 0, n_rows_ = 0, kv_head_ = 0, first_head_ = 0, n_heads_ = 0;
   int32_t begin_ = std::numeric_limits<int32_t>::max(), end_ = 0;
 };
 
-// Calls work(run) for the runs of a unit: its rows, cut where the sequence changes.
-template <class Work>
-void for_runs(const Task& task, int64_t unit, const Work& work) {
-  const int64_t head_tile = unit % task.head_tiles(), kv_head = unit / task.head_tiles() % task.shape.kv_heads;
-  const int64_t tile = unit / task.head_tiles() / task.shape.kv_heads;
-  const int64_t end = std::min(static_cast<int64_t>(task.rows.size()), (tile + 1) * task.tile_rows());
-  for (int64_t first = tile * task.tile_rows(); first < end;) {
-    int64_t next = first + 1;
-    while (next < end && task.rows[static_cast<size_t>(next)].slot == task.rows[static_cast<size_t>(first)].slot)
-      ++next;
-    work(Run(task, first, next - first, kv_head, head_tile));
-    first = next;
+// Cuts the rows into tiles where the sequence changes and where a tile is full.
+int64_t cut(std::span<Tile> tiles, std::span<const QueryRow> rows, int64_t tile_rows) {
+  size_t n = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (n > 0 && rows[i].slot == rows[i - 1].slot && tiles[n - 1].rows < tile_rows)
+      ++tiles[n - 1].rows;
+    else
+      tiles[n++] = {.first_row = static_cast<int32_t>(i), .rows = 1};
   }
+  return static_cast<int64_t>(n);
 }
 
 }  // namespace
 
 struct AttentionAccess {
+  static std::span<Tile> tiles(AttentionScratch& s) {
+    return {static_cast<Tile*>(static_cast<void*>(s.tiles_.data())), static_cast<size_t>(s.max_rows_)};
+  }
   static float* thread(AttentionScratch& s, int thread) {
     return static_cast<float*>(static_cast<void*>(s.buffer_.data())) + thread * s.per_thread_;
   }
@@ -194,23 +204,15 @@ void attend_whole(Context& ctx, const Task& task, AttentionScratch& scratch) {
     float* scores = q + kTileQueries * kernels::padded_head(d);
     const Partial total(scores + kTileQueries * kKvBlockKeys, d);
     const Partial group(scores + kTileQueries * kKvBlockKeys + partial_floats(d), d);
-    for_runs(task, unit, [&](const Run& run) {
-      run.gather(q);
-      total.clear(run.queries());
-      for (int64_t g = run.first_group(); g < run.end_group(); ++g) {
-        run.compute_group(g, group, q, scores);
-        run.fold(total, group);
-      }
-      run.finish(total);
-    });
+    const Unit work(task, unit);
+    work.gather(q);
+    total.clear(work.queries());
+    for (int64_t g = work.first_group(); g < work.end_group(); ++g) {
+      work.compute_group(g, group, q, scores);
+      work.fold(total, group);
+    }
+    work.finish(total);
   });
-}
-
-// The run of a unit in a batch whose units are split: the only row of its tile, or the only sequence.
-int64_t runs_of(const Task& task, int64_t unit) {
-  int64_t runs = 0;
-  for_runs(task, unit, [&](const Run&) { ++runs; });
-  return runs;
 }
 
 void attend_split(Context& ctx, const Task& task, AttentionScratch& scratch, int64_t first_group, int64_t end_group) {
@@ -222,18 +224,16 @@ void attend_split(Context& ctx, const Task& task, AttentionScratch& scratch, int
     const int64_t groups = std::min(kRoundGroups, end_group - round);
     parallel(ctx, units * groups, [&](int64_t i, int thread) {
       float* q = AttentionAccess::thread(scratch, thread);
-      for_runs(task, i / groups, [&](const Run& run) {
-        run.gather(q);
-        run.compute_group(round + i % groups, partial(i / groups, 1 + i % groups), q,
-                          q + kTileQueries * kernels::padded_head(d));
-      });
+      const Unit work(task, i / groups);
+      work.gather(q);
+      work.compute_group(round + i % groups, partial(i / groups, 1 + i % groups), q,
+                         q + kTileQueries * kernels::padded_head(d));
     });
-    parallel(ctx, units, [&](int64_t unit, int) {
-      for_runs(task, unit, [&](const Run& run) {
-        if (round == first_group) partial(unit, 0).clear(run.queries());
-        for (int64_t g = 0; g < groups; ++g) run.fold(partial(unit, 0), partial(unit, 1 + g));
-        if (round + groups == end_group) run.finish(partial(unit, 0));
-      });
+    parallel(ctx, units, [&](int64_t i, int) {
+      const Unit work(task, i);
+      if (round == first_group) partial(i, 0).clear(work.queries());
+      for (int64_t g = 0; g < groups; ++g) work.fold(partial(i, 0), partial(i, 1 + g));
+      if (round + groups == end_group) work.finish(partial(i, 0));
     });
   }
 }
@@ -244,6 +244,8 @@ Result<AttentionScratch> AttentionScratch::allocate(int n_threads, int64_t max_r
                                                     int64_t max_head_dim, int64_t max_context) {
   FACET_CHECK(max_rows > 0 && heads > 0);
   AttentionScratch scratch;
+  scratch.max_rows_ = max_rows;
+  FACET_TRY(scratch.tiles_, Buffer::allocate(max_rows * static_cast<int64_t>(sizeof(Tile))));
   scratch.per_thread_ = (thread_floats(max_head_dim) + 15) / 16 * 16;
   constexpr int64_t kFloat = sizeof(float);
   FACET_TRY(scratch.buffer_, Buffer::allocate(n_threads * scratch.per_thread_ * kFloat));
@@ -258,15 +260,22 @@ void write_kv(Context& ctx, const KvWriter& writer, Mat<const float> k, Mat<cons
   KvBlocks& blocks = *writer.blocks;
   const int64_t heads = KvAccess::kv_heads(blocks, writer.layer), d = KvAccess::head_dim(blocks, writer.layer);
   FACET_CHECK(k.rows() == v.rows() && k.cols() == heads * d && v.cols() == heads * d);
-  for_rows(ctx, k.rows() * heads, d, [&](int64_t i) {
-    const int64_t position = writer.first_position + i / heads, head = i % heads;
-    const BlockId block = writer.table[static_cast<size_t>(position / kKvBlockKeys)];
+  if (k.rows() == 0) return;
+  // One piece of work a block and head: neighbouring positions share cache lines.
+  const int64_t begin = writer.first_position, end = begin + k.rows(), first_block = begin / kKvBlockKeys;
+  const int64_t n_blocks = (end + kKvBlockKeys - 1) / kKvBlockKeys - first_block;
+  parallel(ctx, n_blocks * heads, [&](int64_t i, int) {
+    const int64_t index = first_block + i / heads, head = i % heads;
+    const BlockId block = writer.table[static_cast<size_t>(index)];
     FACET_CHECK(block >= 0);
-    const int inside = static_cast<int>(position % kKvBlockKeys);
-    KvAccess::k_type(blocks, writer.layer)
-        .store_k(KvAccess::k(blocks, writer.layer, block, head), inside, row(k, i / heads) + head * d, d);
-    KvAccess::v_type(blocks, writer.layer)
-        .store_v(KvAccess::v(blocks, writer.layer, block, head), inside, row(v, i / heads) + head * d, d);
+    std::byte* const k_block = KvAccess::k(blocks, writer.layer, block, head);
+    std::byte* const v_block = KvAccess::v(blocks, writer.layer, block, head);
+    const int64_t start = index * kKvBlockKeys;
+    for (int64_t p = std::max(begin, start); p < std::min(end, start + kKvBlockKeys); ++p) {
+      const int inside = static_cast<int>(p - start);
+      KvAccess::k_type(blocks, writer.layer).store_k(k_block, inside, row(k, p - begin) + head * d, d);
+      KvAccess::v_type(blocks, writer.layer).store_v(v_block, inside, row(v, p - begin) + head * d, d);
+    }
   });
 }
 
@@ -274,15 +283,17 @@ void attend(Context& ctx, Mat<float> out, Mat<const float> q, std::span<const Kv
             std::span<const QueryRow> rows, const AttentionShape& shape, AttentionScratch& scratch) {
   FACET_CHECK(q.rows() == static_cast<int64_t>(rows.size()) && q.cols() == shape.heads * shape.head_dim);
   FACET_CHECK(out.rows() == q.rows() && out.cols() == q.cols() && shape.heads % shape.kv_heads == 0);
-  const Task task{.kernels = *ctx.kernels, .out = out, .q = q, .views = views, .rows = rows, .shape = shape};
+  Task task{.kernels = *ctx.kernels, .out = out, .q = q, .views = views, .rows = rows, .shape = shape};
+  const std::span<Tile> tiles = AttentionAccess::tiles(scratch);
+  FACET_CHECK(rows.size() <= tiles.size());
+  task.tiles = tiles.first(static_cast<size_t>(cut(tiles, rows, task.tile_rows())));
   int64_t first_group = std::numeric_limits<int64_t>::max(), end_group = 0;
   for (const QueryRow& row : rows) {
+    FACET_CHECK(row.begin < row.end);
     first_group = std::min<int64_t>(first_group, row.begin / kKvGroupKeys);
     end_group = std::max<int64_t>(end_group, (row.end + kKvGroupKeys - 1) / kKvGroupKeys);
   }
-  bool split = task.units() < kSplitUnits && end_group - first_group > 1;
-  for (int64_t unit = 0; split && unit < task.units(); ++unit) split = runs_of(task, unit) == 1;
-  if (split) {
+  if (task.units() < kSplitUnits && end_group - first_group > 1) {
     attend_split(ctx, task, scratch, first_group, end_group);
   } else {
     attend_whole(ctx, task, scratch);

@@ -39,6 +39,8 @@ class AttentionScratch {
 
  private:
   friend struct AttentionAccess;
+  Buffer tiles_;  // one tile a row, at most
+  int64_t max_rows_ = 0;
   Buffer buffer_;
   int64_t per_thread_ = 0;
   Buffer partials_;
