@@ -54,6 +54,11 @@ if(Python3_FOUND)
   set_tests_properties(tools_fetch PROPERTIES LABELS tools)
 endif()
 
+if(NOT FACET_FUZZ)
+  add_executable(example_generate ${PROJECT_SOURCE_DIR}/examples/generate.cc)
+  target_link_libraries(example_generate PRIVATE facet_engine)
+endif()
+
 if(FACET_BENCH)
   find_package(benchmark QUIET)
   file(GLOB benches CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/*.cc)
@@ -66,4 +71,9 @@ if(FACET_BENCH)
   endforeach()
 endif()
 
-include(cmake/install.cmake OPTIONAL)
+include(cmake/install.cmake)
+if(NOT FACET_SANITIZE AND NOT FACET_FUZZ)
+  add_test(NAME install COMMAND ${CMAKE_COMMAND} -DBUILD=${PROJECT_BINARY_DIR} -DSOURCE=${PROJECT_SOURCE_DIR}
+           -DWORK=${PROJECT_BINARY_DIR}/install-test -DCOMPILER=${CMAKE_CXX_COMPILER}
+           -P ${PROJECT_SOURCE_DIR}/tests/install/install_test.cmake)
+endif()
