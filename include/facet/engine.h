@@ -137,8 +137,9 @@ class Engine {
   };
   Result<Embedding> embed(std::span<const int32_t> tokens);
 
+  struct State;  // engine/engine_state.h
+
  private:
-  struct State;
   explicit Engine(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

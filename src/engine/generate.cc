@@ -1,0 +1,157 @@
+// Engine::generate: a request becomes a prompt, sampled tokens become an answer.
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "base/strings.h"
+#include "engine/answer_stream.h"
+#include "engine/engine_state.h"
+
+namespace facet {
+namespace {
+
+using engine::AnswerStream;
+
+Error bad_request(std::string what, std::string expected, std::string found) {
+  return {.code = ErrorCode::invalid_argument,
+          .what = std::move(what),
+          .where = "request",
+          .expected = std::move(expected),
+          .found = std::move(found)};
+}
+
+uint64_t fresh_seed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+// Where the request says nothing the file decides, then the defaults of facet/sampling.h.
+runtime::SamplerOptions sampler_options(const Sampling& sampling, const model::Config& config) {
+  const auto file = [](double value, double usual) { return static_cast<float>(value >= 0 ? value : usual); };
+  return {.temperature = sampling.temperature.value_or(file(config.temperature, 1)),
+          .top_k = sampling.top_k.value_or(config.top_k >= 0 ? static_cast<int>(config.top_k) : 64),
+          .top_p = sampling.top_p.value_or(file(config.top_p, 0.95)),
+          .min_p = sampling.min_p.value_or(file(config.min_p, 0)),
+          .seed = sampling.seed ? *sampling.seed : fresh_seed(),
+          .logprobs = sampling.logprobs};
+}
+
+// Follows one generation and builds its answer.
+class Listener {
+ public:
+  Listener(const tokenizer::Tokenizer& tokenizer, const chat::ChatFormat* format, const Request& request,
+           std::span<const Token> stop_tokens, const ChunkCallback& on_chunk, Answer& answer)
+      : tokenizer_(tokenizer),
+        stream_(tokenizer, format, request.sampling.stop_strings),
+        stop_tokens_(stop_tokens),
+        on_chunk_(on_chunk),
+        answer_(answer) {}
+
+  // Returns false when the answer is over.
+  bool operator()(const runtime::Event& event) {
+    if (event.sampled == nullptr) return report({}, {}, event);
+    const runtime::Sampled& sampled = *event.sampled;
+    if (std::ranges::find(stop_tokens_, sampled.token) != stop_tokens_.end()) {
+      answer_.stop = tokenizer_.string(sampled.token);
+      return true;  // the runtime ends by itself
+    }
+    answer_.tokens.push_back(sampled.token);
+    keep_logprobs(sampled);
+    const bool goes_on = report(stream_.push(sampled.token), {&answer_.tokens.back(), 1}, event);
+    return goes_on && !stream_.stopped();
+  }
+
+  // The text that was held back; decides how the answer ended.
+  void finish(runtime::Finish finish) {
+    if (!stream_.stopped()) report(stream_.finish(), {}, {});
+    answer_.finish = finish == runtime::Finish::stop_token ? FinishReason::stop_token
+                     : finish == runtime::Finish::length   ? FinishReason::length
+                                                           : FinishReason::cancelled;
+    if (!stream_.stopped()) return;
+    answer_.finish = FinishReason::stop_string;
+    answer_.stop = stream_.stop_string();
+  }
+
+ private:
+  bool report(const AnswerStream::Piece& piece, std::span<const int32_t> tokens, const runtime::Event& event) {
+    answer_.text += piece.text;
+    answer_.thought += piece.thought;
+    if (!on_chunk_) return true;
+    return on_chunk_({.text = piece.text,
+                      .thought = piece.thought,
+                      .tokens = tokens,
+                      .prompt_done = event.prompt_done,
+                      .prompt_total = event.prompt_total});
+  }
+
+  void keep_logprobs(const runtime::Sampled& sampled) {
+    if (sampled.top.empty()) return;
+    const auto entry = [&](Token token, float logprob) {
+      return TokenLogprob{
+          .token = token, .bytes = std::string(tokenizer_.piece(token, tokenizer::Markers::yes)), .logprob = logprob};
+    };
+    std::vector<TokenLogprob>& row = answer_.logprobs.emplace_back();
+    row.push_back(entry(sampled.token, sampled.logprob));
+    for (const runtime::Alternative& other : sampled.top) row.push_back(entry(other.token, other.logprob));
+  }
+
+  const tokenizer::Tokenizer& tokenizer_;
+  AnswerStream stream_;
+  std::span<const Token> stop_tokens_;
+  const ChunkCallback& on_chunk_;
+  Answer& answer_;
+};
+
+}  // namespace
+
+Result<std::vector<Token>> Engine::State::prompt_of(const Request& request) const {
+  const int given = (request.messages.empty() ? 0 : 1) + (request.text ? 1 : 0) + (request.tokens.empty() ? 0 : 1);
+  if (given != 1)
+    return bad_request("names more than one prompt, or none", "messages, text or tokens", cat(given, " of them"));
+  if (!request.tokens.empty()) return request.tokens;
+  if (request.text)
+    return files->encode(*request.text, request.parse_markers ? tokenizer::Markers::yes : tokenizer::Markers::no,
+                         request.add_bos);
+  if (!files->chat)
+    return Error{.code = ErrorCode::unsupported,
+                 .what = "model has no chat format: it is a base model that continues text",
+                 .where = info.path};
+  return files->chat->render(request.messages, {.thinking = request.thinking});
+}
+
+Result<Answer> Engine::generate(const Request& request, const ChunkCallback& on_chunk) {
+  State& state = *state_;
+  FACET_TRY(std::vector<Token> prompt, state.prompt_of(request));
+  FACET_TRY_VOID(state.check(prompt));
+  const runtime::SamplerOptions sampling = sampler_options(request.sampling, state.files->config);
+  FACET_TRY_VOID(runtime::check(sampling));
+  runtime::Sampler sampler(sampling, state.files->banned_tokens(request.sampling.allow_reserved),
+                           state.info.vocab_size);
+
+  runtime::GenerateOptions options{
+      .stop_tokens = {}, .max_tokens = request.max_tokens, .skip_work = state.options.skip_work};
+  if (!request.sampling.ignore_stop_tokens) {
+    options.stop_tokens = state.files->stop_tokens();
+    options.stop_tokens.insert(options.stop_tokens.end(), request.sampling.stop_tokens.begin(),
+                               request.sampling.stop_tokens.end());
+  }
+  if (!state.sequence) {
+    FACET_TRY(state.sequence, runtime::Sequence::create(*state.model));
+  }
+
+  Answer answer;
+  answer.seed = sampling.seed;
+  const chat::ChatFormat* format = !request.messages.empty() && state.files->chat ? &*state.files->chat : nullptr;
+  Listener listener(*state.files->tokenizer, format, request, options.stop_tokens, on_chunk, answer);
+  FACET_TRY(const runtime::Generated generated, state.sequence->generate(prompt, options, sampler, listener));
+  listener.finish(generated.finish);
+  answer.usage = {.prompt_tokens = static_cast<int64_t>(prompt.size()),
+                  .cached_tokens = generated.cached_tokens,
+                  .generated_tokens = static_cast<int64_t>(generated.tokens.size()),
+                  .prompt_seconds = generated.prompt_seconds,
+                  .generate_seconds = generated.generate_seconds};
+  answer.prompt = std::move(prompt);
+  return answer;
+}
+
+}  // namespace facet

@@ -1,0 +1,116 @@
+// Engine::score and Engine::embed: given tokens, nothing is sampled.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "base/strings.h"
+#include "engine/engine_state.h"
+
+namespace facet {
+namespace {
+
+// Releases a sequence when its work is done.
+class Borrowed {
+ public:
+  Borrowed(model::LanguageModel& model, SeqId id) : model_(model), id_(id) {}
+  ~Borrowed() { model_.release(id_); }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+
+ private:
+  model::LanguageModel& model_;
+  SeqId id_;
+};
+
+class LogprobSink : public ResultSink {
+ public:
+  void logits(int32_t, std::span<const float>) override {}
+  void hidden(int32_t, std::span<const float>) override {}
+  void logprob(int32_t, float value) override { values.push_back(value); }
+  std::vector<float> values;
+};
+
+// Keeps the last row and the sum of all.
+class HiddenSink : public ResultSink {
+ public:
+  void logits(int32_t, std::span<const float>) override {}
+  void hidden(int32_t, std::span<const float> values) override {
+    last.assign(values.begin(), values.end());
+    sum.resize(values.size());
+    for (size_t i = 0; i < values.size(); ++i) sum[i] += static_cast<double>(values[i]);
+  }
+  void logprob(int32_t, float) override {}
+  std::vector<float> last;
+  std::vector<double> sum;
+};
+
+}  // namespace
+
+Result<void> Engine::State::run_all(std::span<const int32_t> tokens, Want want, ResultSink& sink,
+                                    const ProgressCallback& progress) {
+  sequence.reset();
+  FACET_TRY(const SeqId id, model->create_sequence());
+  const Borrowed borrowed(*model, id);
+  const size_t chunk = static_cast<size_t>(model->limits().max_batch_rows);
+  std::vector<int32_t> positions;
+  std::vector<OutputRow> outputs;
+  for (size_t first = 0; first < tokens.size(); first += chunk) {
+    const std::span<const int32_t> rows = tokens.subspan(first, std::min(chunk, tokens.size() - first));
+    positions.resize(rows.size());
+    std::iota(positions.begin(), positions.end(), static_cast<int32_t>(first));
+    outputs.clear();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const size_t next = first + i + 1;
+      if (want == Want::logprob && next == tokens.size()) break;
+      outputs.push_back(
+          {.row = static_cast<int32_t>(i), .want = want, .token = next < tokens.size() ? tokens[next] : 0});
+    }
+    const SeqRange range{.sequence = id, .first_row = 0, .rows = static_cast<int32_t>(rows.size())};
+    FACET_TRY_VOID(model->forward({.tokens = rows,
+                                   .positions = positions,
+                                   .sequences = {&range, 1},
+                                   .soft = {},
+                                   .bidirectional = {},
+                                   .outputs = outputs,
+                                   .skip = options.skip_work ? Skip::on : Skip::off},
+                                  sink));
+    const int64_t done = static_cast<int64_t>(first + rows.size());
+    model->commit(id, done);
+    if (progress && !progress("reading", done, static_cast<int64_t>(tokens.size())))
+      return Error{.code = ErrorCode::cancelled, .what = "was stopped", .where = "request"};
+  }
+  return {};
+}
+
+Result<Score> Engine::score(std::span<const int32_t> tokens, const ProgressCallback& progress) {
+  FACET_TRY_VOID(state_->check(tokens));
+  LogprobSink sink;
+  FACET_TRY_VOID(state_->run_all(tokens, Want::logprob, sink, progress));
+  double sum = 0;
+  for (size_t i = 0; i < sink.values.size(); ++i) {
+    if (!std::isfinite(sink.values[i]))
+      return Error{.code = ErrorCode::non_finite,
+                   .what = "log-probability is not a finite number",
+                   .where = cat("token ", i + 1),
+                   .found = std::isnan(sink.values[i]) ? "NaN" : "infinity"};
+    sum += static_cast<double>(sink.values[i]);
+  }
+  Score score{.tokens = {tokens.begin(), tokens.end()}, .logprobs = std::move(sink.values)};
+  if (!score.logprobs.empty()) score.perplexity = std::exp(-sum / static_cast<double>(score.logprobs.size()));
+  return score;
+}
+
+Result<Engine::Embedding> Engine::embed(std::span<const int32_t> tokens) {
+  FACET_TRY_VOID(state_->check(tokens));
+  if (state_->model->limits().width == 0)
+    return Error{.code = ErrorCode::unsupported, .what = "model offers no hidden states", .where = state_->info.path};
+  HiddenSink sink;
+  FACET_TRY_VOID(state_->run_all(tokens, Want::hidden, sink, {}));
+  Embedding embedding{.last = std::move(sink.last), .mean = {}};
+  for (const double value : sink.sum)
+    embedding.mean.push_back(static_cast<float>(value / static_cast<double>(tokens.size())));
+  return embedding;
+}
+
+}  // namespace facet
