@@ -1,0 +1,13 @@
+#include <exception>
+#include <new>
+
+#include "cli/commands.h"
+#include "cli/terminal.h"
+
+int main(int argc, char** argv) {
+  try {
+    return facet::cli::run_program(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return facet::cli::report({.code = facet::ErrorCode::exhausted, .what = "memory is exhausted"});
+  }
+}

@@ -1,0 +1,154 @@
+#include "cli/options.h"
+
+#include <algorithm>
+#include <cctype>
+#include <iostream>
+#include <iterator>
+
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/strings.h"
+
+namespace facet::cli {
+namespace {
+
+constexpr uint64_t kMaxText = uint64_t{1} << 30;
+
+struct Refused {
+  std::vector<std::string_view> flags;
+  std::string_view reason;
+};
+
+// Flags of llama.cpp that have no meaning here.
+const std::vector<Refused>& refused() {
+  static const std::vector<Refused> all = {
+      {{"-ngl", "--gpu-layers", "--n-gpu-layers", "-sm", "--split-mode", "-ts", "--tensor-split", "-mg", "--main-gpu",
+        "-dev", "--device"},
+       "facet runs on the processor; there is no GPU to give layers to"},
+      {{"-fa", "--flash-attn"}, "attention never builds the whole score matrix here; there is nothing to switch on"},
+      {{"--mlock", "--no-mmap"},
+       "weights are packed into memory of their own when the model is loaded; see facet inspect for how much"},
+      {{"-ctk", "--cache-type-k", "-ctv", "--cache-type-v"}, "use --kv f32|f16|bf16, which sets both"},
+      {{"--context-shift", "--no-context-shift", "--keep"},
+       "nothing is shifted silently: at the end of the context the answer ends with reason \"length\""},
+      {{"--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale", "--yarn-orig-ctx"},
+       "positions are rotated as the model file says"},
+      {{"--numa"}, "threads take work from one counter; there is nothing to place"},
+      {{"--repack", "--no-repack"}, "weights are always packed for the processor"},
+      {{"-cnv", "--conversation", "-no-cnv", "--no-conversation"},
+       "a model with a chat template gets a chat; --raw turns that off, and facet chat converses"},
+  };
+  return all;
+}
+
+}  // namespace
+
+std::string environment_name(const std::string& flag_names) {
+  const size_t dashes = flag_names.rfind("--");
+  std::string name = "FACET_";
+  for (const char c : flag_names.substr(dashes == std::string::npos ? 0 : dashes + 2)) {
+    if (c == ',') break;
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return name;
+}
+
+CLI::Option* add_flag(CLI::App& app, const std::string& names, bool& target, const std::string& help) {
+  return app.add_flag(names, target, help)->envname(environment_name(names));
+}
+
+void ModelOptions::add_to(CLI::App& app) {
+  add_option(app, "-m,--model", model, "GGUF file, Hugging Face folder, or puppet:FILE")->type_name("MODEL");
+  add_option(app, "-c,--ctx-size", load.context, "positions of the context (0: the most that fits in memory)");
+  add_option(app, "-t,--threads", load.threads, "threads (0: one for each processor)");
+  add_option(app, "-b,--batch-size", load.batch_rows, "tokens read at once while a prompt is read");
+  add_option(app, "--isa", load.isa, "instruction set: scalar, avx2, avx512 (default: the best there is)");
+  add_option(app, "--kv", load.kv_type, "type that keys and values are stored in: f32, f16, bf16");
+  add_flag(app, "--exact", load.exact, "multiply in float arithmetic instead of int8 and bf16");
+  add_flag(app, "--no-skip", no_skip, "do not skip work that cannot change the result");
+}
+
+Result<void> ModelOptions::take_model(std::vector<std::string>& words) {
+  if (!model.empty()) return {};
+  if (words.empty())
+    return Error{.code = ErrorCode::invalid_argument,
+                 .what = "no model is named",
+                 .where = "command line",
+                 .expected = "a GGUF file or a Hugging Face folder, as first word, with -m or in FACET_MODEL",
+                 .found = "nothing"};
+  model = words.front();
+  words.erase(words.begin());
+  return {};
+}
+
+LoadOptions ModelOptions::load_options() const {
+  LoadOptions options = load;
+  options.skip_work = !no_skip;
+  return options;
+}
+
+void SamplingOptions::add_to(CLI::App& app) {
+  add_option(app, "-n,--predict", max_tokens, "tokens to write at most (-1: until the context is full)");
+  add_option(app, "--temp", temperature, "temperature; 0 is greedy (default: the model file's, else 1)");
+  add_option(app, "--top-k", top_k, "keep the K likeliest tokens; 0 is off (default: the file's, else 64)");
+  add_option(app, "--top-p", top_p, "keep the likeliest tokens up to this share; 1 is off (default: the file's, else 0.95)");
+  add_option(app, "--min-p", min_p, "drop tokens below this share of the likeliest; 0 is off (default: 0)");
+  add_option(app, "-s,--seed", seed, "seed of the draw (default: a fresh one, shown with --verbose)");
+  app.add_option("--stop", stop_strings, "end the answer before this text; may be repeated")->envname("FACET_STOP");
+  add_flag(app, "--ignore-eos", ignore_stop_tokens, "go on after tokens that end an answer");
+  add_flag(app, "--allow-reserved", allow_reserved, "let reserved tokens be chosen (for comparisons)");
+  add_flag(app, "--think", think, "let a chat model think before it answers");
+}
+
+Sampling SamplingOptions::sampling() const {
+  Sampling sampling;
+  sampling.temperature = temperature;
+  sampling.top_k = top_k;
+  sampling.top_p = top_p;
+  sampling.min_p = min_p;
+  sampling.seed = seed;
+  sampling.stop_strings = stop_strings;
+  sampling.ignore_stop_tokens = ignore_stop_tokens;
+  sampling.allow_reserved = allow_reserved;
+  sampling.logprobs = logprobs;
+  return sampling;
+}
+
+void TextOptions::add_to(CLI::App& app) {
+  add_option(app, "-p,--prompt", prompt, "the text");
+  add_option(app, "-f,--file", file, "read the text from a file (- is standard input)");
+}
+
+Result<std::string> TextOptions::text(const std::vector<std::string>& words) const {
+  const int given = (prompt.empty() ? 0 : 1) + (file.empty() ? 0 : 1) + (words.empty() ? 0 : 1);
+  if (given > 1)
+    return Error{.code = ErrorCode::invalid_argument,
+                 .what = "several texts are given",
+                 .where = "command line",
+                 .expected = "words, -p or -f",
+                 .found = cat(given, " of them")};
+  if (!prompt.empty()) return prompt;
+  if (!words.empty()) {
+    std::string text;
+    for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+    return text;
+  }
+  if (!file.empty() && file != "-") return read_file(file, kMaxText);
+  if (file.empty() && ::isatty(STDIN_FILENO) != 0)
+    return Error{.code = ErrorCode::invalid_argument,
+                 .what = "no text is given",
+                 .where = "command line",
+                 .expected = "words, -p TEXT, -f FILE or standard input",
+                 .found = "nothing"};
+  return std::string(std::istreambuf_iterator<char>(std::cin), {});
+}
+
+std::optional<std::string_view> refusal(std::string_view argument) {
+  const std::string_view flag = argument.substr(0, argument.find('='));
+  for (const Refused& row : refused())
+    if (std::ranges::find(row.flags, flag) != row.flags.end()) return row.reason;
+  return std::nullopt;
+}
+
+}  // namespace facet::cli

@@ -1,0 +1,64 @@
+// The flags of facet: one function that gives an option its environment name, the groups that several commands share,
+// and the flags of other engines that mean nothing here.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "facet/engine.h"
+
+namespace facet::cli {
+
+// "-c,--ctx-size" can also be set by FACET_CTX_SIZE: every option goes through here.
+std::string environment_name(const std::string& flag_names);
+template <class T>
+CLI::Option* add_option(CLI::App& app, const std::string& names, T& target, const std::string& help) {
+  return app.add_option(names, target, help)->envname(environment_name(names));
+}
+CLI::Option* add_flag(CLI::App& app, const std::string& names, bool& target, const std::string& help);
+
+// Which model, and how it is loaded.
+struct ModelOptions {
+  std::string model;
+  LoadOptions load;
+  bool no_skip = false;
+
+  void add_to(CLI::App& app);
+  // With -m or FACET_MODEL the words are all text; otherwise the first one is the model. Errors: invalid_argument.
+  Result<void> take_model(std::vector<std::string>& words);
+  LoadOptions load_options() const;
+};
+
+// How tokens are chosen.
+struct SamplingOptions {
+  std::optional<float> temperature, top_p, min_p;
+  std::optional<int> top_k;
+  std::optional<uint64_t> seed;
+  std::vector<std::string> stop_strings;
+  bool ignore_stop_tokens = false, allow_reserved = false;
+  int logprobs = 0;
+  int64_t max_tokens = -1;
+  bool think = false;
+
+  void add_to(CLI::App& app);
+  Sampling sampling() const;
+};
+
+// Where a text comes from: words of the command line, -p, -f FILE (- is standard input), or standard input when it is
+// not a terminal.
+struct TextOptions {
+  std::string prompt, file;
+
+  void add_to(CLI::App& app);
+  // Errors: invalid_argument (several texts, or none), io.
+  Result<std::string> text(const std::vector<std::string>& words) const;
+};
+
+// The reason why a flag that other engines have is refused; nullopt: it is not such a flag.
+std::optional<std::string_view> refusal(std::string_view argument);
+
+}  // namespace facet::cli

@@ -1,0 +1,61 @@
+// The program: its subcommands, and what happens when the command line is wrong.
+#include <cstdio>
+#include <iostream>
+
+#include "base/strings.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+
+namespace facet::cli {
+namespace {
+
+constexpr const char* kFooter = R"(Exit status: 0 success; 1 a comparison failed (trace); 2 wrong usage; 3 not found; 4 corrupt file; 5 unsupported;
+6 memory or context does not suffice; 7 input or output failed; 8 unavailable; 9 numbers are not finite; 130 interrupted.
+
+Every option can be set by an environment variable: --ctx-size by FACET_CTX_SIZE.
+
+Examples:
+  facet run model.gguf "The sky is blue because"
+  facet chat model.gguf
+  facet inspect model.gguf)";
+
+// Flags of other engines get their reason instead of "not expected".
+bool refuses(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--") return false;
+    if (const std::optional<std::string_view> reason = refusal(argument)) {
+      note(cat(argument, ": ", *reason));
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+  CLI::App program("facet: run Gemma 4 models on this machine", "facet");
+  program.set_version_flag("--version", "facet 0.1.0");
+  program.set_help_all_flag("--help-all", "help of all subcommands");
+  program.footer(kFooter);
+  program.require_subcommand(1);
+  int status = 0;
+  add_run(program, status);
+  add_chat(program, status);
+  add_inspect(program, status);
+  add_tokenize(program, status);
+  add_score(program, status);
+  add_trace(program, status);
+  add_doctor(program, status);
+  if (refuses(argc, argv)) return 2;
+  try {  // CLI11 reports by throwing
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return program.exit(error) == 0 ? 0 : 2;
+  }
+  return status;
+}
+
+}  // namespace facet::cli

@@ -1,0 +1,91 @@
+// facet run: continues a text, or answers a question, once.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/strings.h"
+#include "cli/answer_output.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+
+namespace facet::cli {
+namespace {
+
+constexpr const char* kFooter = R"(A model with a chat template answers the text; a base model, or --raw, continues it.
+
+Examples:
+  facet run model.gguf "Why is the sky blue?"
+  facet run -m model.gguf -p "Once upon a time" --raw -n 64 --temp 0
+  facet run model.gguf -f question.txt --json --logprobs 5
+  echo "Translate to French: good morning" | facet run model.gguf)";
+
+struct Run {
+  ModelOptions model;
+  SamplingOptions sampling;
+  TextOptions text;
+  std::vector<std::string> words;
+  std::string system;
+  bool raw = false, special = false, json = false, verbose = false, no_bos = false;
+
+  void add_to(CLI::App& app) {
+    app.add_option("words", words, "MODEL [TEXT], or TEXT with -m")->type_name("[MODEL] [TEXT]");
+    model.add_to(app);
+    sampling.add_to(app);
+    text.add_to(app);
+    add_option(app, "--system", system, "system message of a chat");
+    add_option(app, "--logprobs", sampling.logprobs, "with --json: report the K likeliest tokens of every step");
+    add_flag(app, "--raw", raw, "continue the text as it is, without a chat template");
+    add_flag(app, "--special", special, "with raw text: let control-token strings in it be control tokens");
+    add_flag(app, "--no-bos", no_bos, "with raw text: do not begin with the BOS token");
+    add_flag(app, "--json", json, "print one JSON object instead of the streamed text");
+    add_flag(app, "-v,--verbose", verbose, "tokens, speed and the seed on standard error");
+    app.footer(kFooter);
+  }
+
+  Request request(const Engine& engine, std::string prompt) const {
+    Request request;
+    request.sampling = sampling.sampling();
+    request.max_tokens = sampling.max_tokens;
+    if (raw || !engine.info().has_chat_template) {
+      request.text = std::move(prompt);
+      request.parse_markers = special;
+      request.add_bos = !no_bos;
+      return request;
+    }
+    request.thinking = sampling.think ? Thinking::on : Thinking::off;
+    if (!system.empty()) request.messages.push_back({.role = Role::system, .text = system});
+    request.messages.push_back({.role = Role::user, .text = std::move(prompt)});
+    return request;
+  }
+
+  Result<int> operator()() {
+    FACET_TRY_VOID(model.take_model(words));
+    FACET_TRY(std::string prompt, text.text(words));
+    const Interrupt interrupt;
+    FACET_TRY(Engine engine, load_engine(model));
+    if (!raw && !engine.info().has_chat_template)
+      note("the model has no chat template: it continues the text as it is (--raw says so without this note)");
+    AnswerOutput output(json ? AnswerOutput::Mode::silent : AnswerOutput::Mode::stream);
+    FACET_TRY(const Answer answer, engine.generate(request(engine, std::move(prompt)), output.callback()));
+    output.finish();
+    if (json) show(json_of(engine.info(), answer).dump(2) + "\n");
+    if (verbose) note(summary(answer));
+    return answer.finish == FinishReason::cancelled ? 130 : 0;
+  }
+};
+
+}  // namespace
+
+void add_run(CLI::App& program, int& status) {
+  const auto run = std::make_shared<Run>();  // lives as long as the command line's parser
+  CLI::App* app = program.add_subcommand("run", "continue a text or answer a question");
+  run->add_to(*app);
+  app->callback([run, &status] {
+    const Result<int> result = (*run)();
+    status = result.ok() ? *result : report(result.error());
+  });
+}
+
+}  // namespace facet::cli
