@@ -120,6 +120,8 @@ class Engine {
   const ModelInfo& info() const;
 
   std::vector<int32_t> tokenize(std::string_view text, bool parse_markers) const;
+  // A raw text as a prompt: the tokens that Request::text would become. Errors: invalid_argument (no tokens at all).
+  Result<std::vector<int32_t>> prompt(std::string_view text, bool parse_markers, bool add_bos) const;
   std::string detokenize(std::span<const int32_t> tokens, bool show_markers) const;
   // The prompt of a chat as tokens. Errors: unsupported (no chat format for this model).
   Result<std::vector<int32_t>> render(std::span<const Message> messages, Thinking thinking) const;

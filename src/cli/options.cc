@@ -92,7 +92,8 @@ void SamplingOptions::add_to(CLI::App& app) {
   add_option(app, "-n,--predict", max_tokens, "tokens to write at most (-1: until the context is full)");
   add_option(app, "--temp", temperature, "temperature; 0 is greedy (default: the model file's, else 1)");
   add_option(app, "--top-k", top_k, "keep the K likeliest tokens; 0 is off (default: the file's, else 64)");
-  add_option(app, "--top-p", top_p, "keep the likeliest tokens up to this share; 1 is off (default: the file's, else 0.95)");
+  add_option(app, "--top-p", top_p,
+             "keep the likeliest tokens up to this share; 1 is off (default: the file's, else 0.95)");
   add_option(app, "--min-p", min_p, "drop tokens below this share of the likeliest; 0 is off (default: 0)");
   add_option(app, "-s,--seed", seed, "seed of the draw (default: a fresh one, shown with --verbose)");
   app.add_option("--stop", stop_strings, "end the answer before this text; may be repeated")->envname("FACET_STOP");

@@ -10,7 +10,8 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Exit status: 0 success; 1 a comparison failed (trace); 2 wrong usage; 3 not found; 4 corrupt file; 5 unsupported;
+constexpr const char* kFooter =
+    R"(Exit status: 0 success; 1 a comparison failed (trace); 2 wrong usage; 3 not found; 4 corrupt file; 5 unsupported;
 6 memory or context does not suffice; 7 input or output failed; 8 unavailable; 9 numbers are not finite; 130 interrupted.
 
 Every option can be set by an environment variable: --ctx-size by FACET_CTX_SIZE.

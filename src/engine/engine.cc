@@ -149,6 +149,13 @@ std::vector<int32_t> Engine::tokenize(std::string_view text, bool parse_markers)
   return state_->files->tokenizer->encode(text, parse_markers ? tokenizer::Markers::yes : tokenizer::Markers::no);
 }
 
+Result<std::vector<int32_t>> Engine::prompt(std::string_view text, bool parse_markers, bool add_bos) const {
+  std::vector<Token> tokens =
+      state_->files->encode(text, parse_markers ? tokenizer::Markers::yes : tokenizer::Markers::no, add_bos);
+  if (tokens.empty()) return Error{.code = ErrorCode::invalid_argument, .what = "text is empty", .where = "prompt"};
+  return tokens;
+}
+
 std::string Engine::detokenize(std::span<const int32_t> tokens, bool show_markers) const {
   return state_->files->tokenizer->decode(tokens, show_markers ? tokenizer::Markers::yes : tokenizer::Markers::no);
 }

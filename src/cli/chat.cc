@@ -1,0 +1,233 @@
+// facet chat: a conversation. Ctrl-C stops the answer, not the program.
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "cli/answer_output.h"
+#include "cli/commands.h"
+#include "cli/conversation.h"
+#include "cli/line_editor.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+
+namespace facet::cli {
+namespace {
+
+constexpr const char* kFooter = R"(In the conversation, /help lists the commands. A base model continues what you write.
+
+Examples:
+  facet chat model.gguf
+  facet chat -m model.gguf --system "Answer in one sentence." --temp 0.5)";
+
+constexpr const char* kHelp = R"(/system TEXT   set the system message (without TEXT: remove it)
+/reset         forget the conversation; the system message stays
+/regen         answer the last question again
+/save FILE     save the conversation
+/load FILE     load a saved conversation
+/set           show the settings
+/set NAME VALUE  change one: temp, top_k, top_p, min_p, seed, predict, think (on, off); "default" undoes it
+/exit          leave (Ctrl-D too)
+Ctrl-C stops an answer.
+)";
+
+constexpr uint64_t kMaxSaved = uint64_t{64} << 20;
+
+// "NAME VALUE" into the settings. Errors: invalid_argument.
+Result<void> change_setting(SamplingOptions& settings, const std::string& name, const std::string& value) {
+  const bool unset = value == "default";
+  const auto number = [&](auto& target) {
+    using Number = typename std::remove_reference_t<decltype(target)>::value_type;
+    if (unset) {
+      target.reset();
+      return true;
+    }
+    std::istringstream in(value);
+    Number parsed;
+    if (!(in >> parsed) || !in.eof()) return false;
+    target = parsed;
+    return true;
+  };
+  bool ok = false;
+  if (name == "temp")
+    ok = number(settings.temperature);
+  else if (name == "top_k")
+    ok = number(settings.top_k);
+  else if (name == "top_p")
+    ok = number(settings.top_p);
+  else if (name == "min_p")
+    ok = number(settings.min_p);
+  else if (name == "seed")
+    ok = number(settings.seed);
+  else if (name == "predict") {
+    std::optional<int64_t> most;
+    ok = number(most);
+    if (ok) settings.max_tokens = most.value_or(-1);
+  } else if (name == "think") {
+    ok = value == "on" || value == "off" || unset;
+    if (ok) settings.think = value == "on";
+  } else {
+    return Error{.code = ErrorCode::invalid_argument,
+                 .what = "there is no such setting",
+                 .where = "/set",
+                 .expected = "temp, top_k, top_p, min_p, seed, predict or think",
+                 .found = name};
+  }
+  if (ok) return {};
+  return Error{.code = ErrorCode::invalid_argument,
+               .what = cat("value of ", name, " cannot be read"),
+               .where = "/set",
+               .expected = name == "think" ? "on or off" : "a number",
+               .found = value};
+}
+
+std::string settings_text(const SamplingOptions& s) {
+  const auto shown = [](const auto& value) { return value ? cat(*value) : std::string("default"); };
+  return cat("temp ", shown(s.temperature), ", top_k ", shown(s.top_k), ", top_p ", shown(s.top_p), ", min_p ",
+             shown(s.min_p), ", seed ", shown(s.seed), ", predict ", s.max_tokens, ", think ", s.think ? "on" : "off",
+             "\n");
+}
+
+class Chat {
+ public:
+  void add_to(CLI::App& app) {
+    app.add_option("words", words_, "MODEL, unless -m names it")->type_name("[MODEL]");
+    model_.add_to(app);
+    settings_.add_to(app);
+    add_option(app, "--system", system_, "system message");
+    add_flag(app, "--raw", raw_, "continue text, without a chat template");
+    add_flag(app, "-v,--verbose", verbose_, "tokens and speed after every answer, on standard error");
+    app.footer(kFooter);
+  }
+
+  Result<int> run() {
+    FACET_TRY_VOID(model_.take_model(words_));
+    if (!words_.empty())
+      return Error{.code = ErrorCode::invalid_argument,
+                   .what = "words are left over",
+                   .where = "command line",
+                   .expected = "a model only; questions are typed in the conversation",
+                   .found = words_.front()};
+    const Interrupt interrupt;
+    FACET_TRY(Engine engine, load_engine(model_));
+    Conversation conversation(raw_ || !engine.info().has_chat_template);
+    if (conversation.raw() && !raw_) note("the model has no chat template: it continues the text that you write");
+    conversation.set_system(system_);
+    LineEditor editor(cat(cache_folder(), "/chat_history"));
+    note(cat(engine.info().description, ", context ", engine.info().context, "; /help lists the commands"));
+    while (const std::optional<std::string> line = editor.line("> ")) {
+      if (line->empty()) continue;
+      if (!line->starts_with('/')) {
+        conversation.ask(*line);
+        answer(engine, conversation);
+      } else if (!command(*line, engine, conversation)) {
+        break;
+      }
+    }
+    return 0;
+  }
+
+ private:
+  // A failed turn leaves the conversation as it was.
+  void answer(Engine& engine, Conversation& conversation) {
+    Interrupt::clear();
+    Request request;
+    request.sampling = settings_.sampling();
+    request.max_tokens = settings_.max_tokens;
+    request.thinking = settings_.think ? Thinking::on : Thinking::off;
+    conversation.put_into(request);
+    AnswerOutput output(AnswerOutput::Mode::stream);
+    const Result<Answer> answer = engine.generate(request, output.callback());
+    output.finish();
+    if (!answer.ok()) {
+      report(answer.error());
+      conversation.take_back_question();
+      return;
+    }
+    conversation.keep(*answer);
+    if (answer->finish == FinishReason::length && settings_.max_tokens < 0)
+      note("the context is full; /reset begins a new conversation");
+    if (verbose_) note(summary(*answer));
+    Interrupt::clear();
+  }
+
+  // Returns false to leave.
+  bool command(const std::string& line, Engine& engine, Conversation& conversation) {
+    std::istringstream in(line);
+    std::string name, rest;
+    in >> name >> std::ws;
+    std::getline(in, rest);
+    if (name == "/exit" || name == "/quit") return false;
+    if (name == "/help") {
+      show(kHelp);
+    } else if (name == "/system") {
+      if (conversation.raw())
+        note("a base model has no system message");
+      else
+        conversation.set_system(rest);
+    } else if (name == "/reset") {
+      conversation.reset();
+    } else if (name == "/regen") {
+      if (conversation.take_back_answer())
+        answer(engine, conversation);
+      else
+        note("there is no answer to make again");
+    } else if (name == "/save" || name == "/load") {
+      const Result<void> done = name == "/save" ? save(rest, conversation) : load(rest, conversation);
+      if (!done.ok()) report(done.error());
+    } else if (name == "/set") {
+      set(rest);
+    } else {
+      note(cat("there is no command ", name, "; /help lists them"));
+    }
+    return true;
+  }
+
+  void set(const std::string& rest) {
+    std::istringstream in(rest);
+    std::string name, value;
+    if (in >> name >> value) {
+      const Result<void> changed = change_setting(settings_, name, value);
+      if (!changed.ok()) report(changed.error());
+      return;
+    }
+    show(settings_text(settings_));
+  }
+
+  static Result<void> need_file(const std::string& path) {
+    if (!path.empty()) return {};
+    return Error{.code = ErrorCode::invalid_argument, .what = "no file is named", .where = "/save and /load"};
+  }
+  static Result<void> save(const std::string& path, const Conversation& conversation) {
+    FACET_TRY_VOID(need_file(path));
+    return write_file_atomic(path, as_bytes(conversation.saved().dump(2) + "\n"));
+  }
+  static Result<void> load(const std::string& path, Conversation& conversation) {
+    FACET_TRY_VOID(need_file(path));
+    FACET_TRY(const std::string text, read_file(path, kMaxSaved));
+    FACET_TRY(const Json json, Json::parse(text, path));
+    return conversation.restore(json, path);
+  }
+
+  ModelOptions model_;
+  SamplingOptions settings_;
+  std::vector<std::string> words_;
+  std::string system_;
+  bool raw_ = false, verbose_ = false;
+};
+
+}  // namespace
+
+void add_chat(CLI::App& program, int& status) {
+  const auto chat = std::make_shared<Chat>();
+  CLI::App* app = program.add_subcommand("chat", "converse");
+  chat->add_to(*app);
+  app->callback([chat, &status] {
+    const Result<int> result = chat->run();
+    status = result.ok() ? *result : report(result.error());
+  });
+}
+
+}  // namespace facet::cli

@@ -1,0 +1,76 @@
+// facet doctor: what this machine offers.
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/json.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+#include "engine/memory_plan.h"
+#include "kernels/table.h"
+
+namespace facet::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+int64_t bytes_below(const fs::path& folder) {
+  int64_t bytes = 0;
+  std::error_code error;
+  for (auto it = fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied, error);
+       !error && it != fs::recursive_directory_iterator(); it.increment(error))
+    if (it->is_regular_file(error)) bytes += static_cast<int64_t>(it->file_size(error));
+  return bytes;
+}
+
+// The nearest folder above a path that exists: its disk is the one that would be written to.
+fs::path existing(fs::path path) {
+  std::error_code error;
+  while (!path.empty() && !fs::exists(path, error) && path != path.parent_path()) path = path.parent_path();
+  return path;
+}
+
+Json examine() {
+  Json json;
+  std::string tiers;
+  for (const kernels::Table& table : kernels::usable_tables())
+    tiers += cat(tiers.empty() ? "" : ", ", kernels::name(table.isa));
+  json.set("processor_tiers", tiers);
+  json.set("tier", kernels::name(kernels::best_table().isa));
+  json.set("threads", usable_processors());
+  json.set("memory_available_bytes", engine::available_memory());
+  const std::string cache = cache_folder();
+  std::error_code error;
+  json.set("cache_folder", cache);
+  json.set("cache_bytes", bytes_below(cache));
+  json.set("disk_free_bytes", static_cast<int64_t>(fs::space(existing(cache), error).available));
+  return json;
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& program, int& status) {
+  CLI::App* app = program.add_subcommand("doctor", "what this machine offers: processor, memory, disk, cache");
+  const auto as_json = std::make_shared<bool>(false);
+  add_flag(*app, "--json", *as_json, "print one JSON object");
+  app->footer("Example:\n  facet doctor");
+  app->callback([as_json, &status] {
+    const Json json = examine();
+    if (*as_json) {
+      show(json.dump(2) + "\n");
+    } else {
+      for (const auto& [key, value] : *json.object())
+        std::printf("%-24s %s\n", key.ends_with("_bytes") ? key.substr(0, key.size() - 6).c_str() : key.c_str(),
+                    key.ends_with("_bytes")     ? engine::readable_bytes(*value.integer()).c_str()
+                    : value.string() != nullptr ? value.string()->c_str()
+                                                : value.dump().c_str());
+    }
+    status = 0;
+  });
+}
+
+}  // namespace facet::cli

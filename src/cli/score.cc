@@ -1,0 +1,108 @@
+// facet score: how likely a text is, token by token.
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/strings.h"
+#include "base/utf8.h"
+#include "cli/answer_output.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+
+namespace facet::cli {
+namespace {
+
+constexpr const char* kFooter =
+    R"(Prints one line a token: its log-probability given all before it (natural logarithm) and its text; then the perplexity.
+
+Examples:
+  facet score model.gguf -f text.txt
+  facet score model.gguf -p "The capital of France is Paris." --json)";
+
+class ScoreCommand {
+ public:
+  void add_to(CLI::App& app) {
+    app.add_option("words", words_, "MODEL [FILE], or FILE with -m")->type_name("[MODEL] [FILE]");
+    model_.add_to(app);
+    text_.add_to(app);
+    add_flag(app, "--special", special_, "control-token strings in the text are control tokens");
+    add_flag(app, "--no-bos", no_bos_, "do not begin with the BOS token");
+    add_flag(app, "--json", json_, "print one JSON object");
+    add_flag(app, "--quiet", quiet_, "print the perplexity only");
+    app.footer(kFooter);
+  }
+
+  Result<int> run() {
+    FACET_TRY_VOID(model_.take_model(words_));
+    if (words_.size() == 1 && text_.file.empty() && text_.prompt.empty()) {
+      text_.file = words_.front();
+      words_.clear();
+    }
+    FACET_TRY(const std::string text, text_.text(words_));
+    const Interrupt interrupt;
+    FACET_TRY(Engine engine, load_engine(model_));
+    FACET_TRY(const std::vector<int32_t> tokens, engine.prompt(text, special_, !no_bos_));
+    ProgressBar bar;
+    const auto progress = [&](std::string_view phase, int64_t done, int64_t total) {
+      bar.update(phase, done, total);
+      return !Interrupt::requested();
+    };
+    FACET_TRY(const Score score, engine.score(tokens, progress));
+    bar.clear();
+    if (json_)
+      show(json_of(engine, score).dump(2) + "\n");
+    else
+      print(engine, score);
+    return 0;
+  }
+
+ private:
+  static Json json_of(const Engine& engine, const Score& score) {
+    Json json;
+    json.set("model", engine.info().path);
+    json.set("tokens", static_cast<int64_t>(score.tokens.size()));
+    json.set("perplexity", score.perplexity);
+    json.set("logprob_sum", std::accumulate(score.logprobs.begin(), score.logprobs.end(), 0.0));
+    Json::Array rows;
+    for (size_t i = 0; i < score.tokens.size(); ++i) {
+      Json row;
+      row.set("id", static_cast<int64_t>(score.tokens[i]));
+      row.set("text", utf8_repair(engine.detokenize({&score.tokens[i], 1}, true)));
+      row.set("logprob", i == 0 ? Json() : Json(static_cast<double>(score.logprobs[i - 1])));
+      rows.push_back(std::move(row));
+    }
+    json.set("logprobs", std::move(rows));
+    return json;
+  }
+
+  void print(const Engine& engine, const Score& score) const {
+    for (size_t i = 1; !quiet_ && i < score.tokens.size(); ++i)
+      std::printf("%10.5f  %s\n", static_cast<double>(score.logprobs[i - 1]),
+                  Json(utf8_repair(engine.detokenize({&score.tokens[i], 1}, true))).dump().c_str());
+    std::printf("%zu tokens, perplexity %.5f\n", score.tokens.size(), score.perplexity);
+  }
+
+  ModelOptions model_;
+  TextOptions text_;
+  std::vector<std::string> words_;
+  bool special_ = false, no_bos_ = false, json_ = false, quiet_ = false;
+};
+
+}  // namespace
+
+void add_score(CLI::App& program, int& status) {
+  const auto score = std::make_shared<ScoreCommand>();
+  CLI::App* app = program.add_subcommand("score", "log-probabilities and perplexity of a text");
+  score->add_to(*app);
+  app->callback([score, &status] {
+    const Result<int> result = score->run();
+    status = result.ok() ? *result : report(result.error());
+  });
+}
+
+}  // namespace facet::cli

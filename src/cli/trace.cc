@@ -1,0 +1,112 @@
+// facet trace: proves a model against golden activations of the reference.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/strings.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+#include "engine/trace.h"
+
+namespace facet::cli {
+namespace {
+
+constexpr const char* kFooter =
+    R"(Prints max|ours - golden| / max|golden| of every tap, the first failing one first. A missing tap or a number that is not
+finite fails. Exit status 1 when a tap fails.
+
+Examples:
+  facet trace tests/golden/data/tiny-e --golden tests/golden/data/tiny-e
+  facet trace model.gguf --golden golden.safetensors --chunk 7 --no-skip -t 2
+  facet trace model.gguf --golden golden.safetensors --act fast --kv bf16 --tolerance 0.05 --out ours.safetensors)";
+
+class Trace {
+ public:
+  void add_to(CLI::App& app) {
+    app.add_option("words", words_, "MODEL")->type_name("MODEL");
+    add_option(app, "-m,--model", model_.model, "GGUF file or Hugging Face folder")->type_name("MODEL");
+    add_option(app, "--golden", golden_, "safetensors file, or a folder of them")->required()->type_name("FILE|FOLDER");
+    add_option(app, "--case", case_, "only this case");
+    add_option(app, "--chunk", options_.chunk, "rows of a forward call (0: all at once)")
+        ->check(CLI::NonNegativeNumber);
+    add_flag(app, "--no-skip", no_skip_, "without the second run that skips work and must give the same bits");
+    add_option(app, "--kv", kv_, "type of keys and values: f32, f16, bf16");
+    add_option(app, "--act", act_, "arithmetic: f32 or fast")->check(CLI::IsMember({"f32", "fast"}));
+    add_option(app, "-t,--threads", options_.threads, "threads")->check(CLI::Range(1, 1024));
+    add_option(app, "--isa", isa_, "instruction set: scalar, avx2, avx512")
+        ->check(CLI::IsMember({"scalar", "avx2", "avx512"}));
+    add_option(app, "--tolerance", options_.tolerance, "the same for every tap (default: per tap, as published)");
+    add_option(app, "--out", out_, "write our taps to this safetensors file");
+    app.footer(kFooter);
+  }
+
+  Result<int> run() {
+    FACET_TRY_VOID(model_.take_model(words_));
+    FACET_TRY_VOID(complete());
+    FACET_TRY(const engine::TraceReport report, engine::trace(model_.model, options_));
+    print(report);
+    return report.passed ? 0 : 1;
+  }
+
+ private:
+  Result<void> complete() {
+    options_.golden = golden_;
+    options_.skip = !no_skip_;
+    options_.arithmetic = act_ == "fast" ? Arithmetic::fast : Arithmetic::f32;
+    if (!case_.empty()) options_.case_name = case_;
+    if (!isa_.empty()) options_.isa = kernels::isa_named(isa_);
+    if (!out_.empty()) options_.out = out_;
+    const std::optional<DType> kv = dtype_named(kv_);
+    if (!kv || kernels::best_table().kv(*kv) == nullptr)
+      return Error{.code = ErrorCode::invalid_argument,
+                   .what = "keys and values cannot be stored in this type",
+                   .where = "--kv",
+                   .expected = "f32, f16 or bf16",
+                   .found = kv_};
+    options_.kv = *kv;
+    return {};
+  }
+
+  static void print_row(const engine::TapError& tap) {
+    std::printf("%-4s %-12s %-36s %10.3g  (at most %.1g)%s%s\n", tap.passed ? "ok" : "FAIL", tap.case_name.c_str(),
+                tap.tap.c_str(), tap.error, tap.tolerance, tap.note.empty() ? "" : "  ", tap.note.c_str());
+  }
+
+  static void print(const engine::TraceReport& report) {
+    const auto first = std::ranges::find(report.taps, false, &engine::TapError::passed);
+    if (first != report.taps.end()) {
+      std::printf("first failing tap:\n");
+      print_row(*first);
+      std::printf("\n");
+    }
+    for (const engine::TapError& tap : report.taps) print_row(tap);
+    for (const std::string& name : report.not_required)
+      std::printf("case %s is a form that the specification rejects: not run\n", name.c_str());
+    const auto passed = std::ranges::count_if(report.taps, &engine::TapError::passed);
+    std::printf("%zu taps, %lld passed\n", report.taps.size(), static_cast<long long>(passed));
+  }
+
+  ModelOptions model_;
+  std::vector<std::string> words_;
+  engine::TraceOptions options_;
+  std::string golden_, case_, kv_ = "f32", act_ = "f32", isa_, out_;
+  bool no_skip_ = false;
+};
+
+}  // namespace
+
+void add_trace(CLI::App& program, int& status) {
+  const auto trace = std::make_shared<Trace>();
+  CLI::App* app = program.add_subcommand("trace", "prove a model against golden activations");
+  trace->add_to(*app);
+  app->callback([trace, &status] {
+    const Result<int> result = trace->run();
+    status = result.ok() ? *result : report(result.error());
+  });
+}
+
+}  // namespace facet::cli
