@@ -33,7 +33,7 @@ endforeach()
 facet_test(golden LIBS facet_engine)         # whole models against the reference
 facet_test(golden_slow LIBS facet_engine)    # the same with data beside the repository, in every way
 if(TEST golden_slow)
-  set_tests_properties(golden_slow PROPERTIES LABELS slow)
+  set_tests_properties(golden_slow PROPERTIES LABELS slow COST 1000)  # starts first, so that it runs beside the others
 endif()
 
 # Fuzzers link the kernels without calling them; instrumenting the large generated loops would cost minutes.
