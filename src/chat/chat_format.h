@@ -1,5 +1,5 @@
 // ChatFormat: messages to prompt tokens, and answer tokens to thought and text, in the format a model was trained on.
-// The published formats are written out in code (spec/chat.md); the template stored in a file only tells which one it
+// The published formats are written out in code (docs/chat.md); the template stored in a file only tells which one it
 // is.
 #pragma once
 

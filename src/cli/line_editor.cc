@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <utility>
 
 #include <editline/readline.h>
@@ -31,14 +32,13 @@ std::optional<std::string> LineEditor::line(const char* prompt) {
     if (!std::getline(std::cin, text)) return std::nullopt;
     return text;
   }
-  char* typed = readline(prompt);
+  const std::unique_ptr<char, void (*)(void*)> typed(readline(prompt), std::free);
   if (typed == nullptr) {
     if (!Interrupt::requested()) return std::nullopt;
     Interrupt::clear();
     return text;
   }
-  text = typed;
-  std::free(typed);
+  text = typed.get();
   if (!text.empty()) add_history(text.c_str());
   return text;
 }
