@@ -12,6 +12,11 @@ void* operator new(std::size_t size) {
   if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
   throw std::bad_alloc();
 }
+// The sanitizers' own version of this one would meet our operator delete.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  allocated += static_cast<int64_t>(size);
+  return std::malloc(size == 0 ? 1 : size);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
