@@ -20,7 +20,7 @@ constexpr const char* kFooter =
 finite fails. Exit status 1 when a tap fails.
 
 Examples:
-  facet trace tests/golden/data/tiny-e --golden tests/golden/data/tiny-e
+  facet trace tests/golden/data/text/tiny-e --golden tests/golden/data/text/tiny-e
   facet trace model.gguf --golden golden.safetensors --chunk 7 --no-skip -t 2
   facet trace model.gguf --golden golden.safetensors --act fast --kv bf16 --tolerance 0.05 --out ours.safetensors)";
 
