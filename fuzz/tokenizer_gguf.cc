@@ -1,4 +1,6 @@
 // A GGUF file as a vocabulary: an Error, or a tokenizer that keeps its promises.
+//
+// covers: src/tokenizer/gguf_vocab.cc
 #include "tokenizer_promises.h"
 
 using namespace facet;

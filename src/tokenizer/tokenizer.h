@@ -1,4 +1,4 @@
-// Tokenizer: text to token ids and back, exactly as the model's own tokenizer does it (spec/tokenizer.md).
+// Tokenizer: text to token ids and back, exactly as the model's own tokenizer does it (docs/tokenizer.md).
 //
 // Two entry points for text, never one with a guess: control tokens are recognised only where the caller allows them,
 // so text that comes from users, tools or files can never become one.
