@@ -12,11 +12,13 @@ StopStrings::StopStrings(std::vector<std::string> strings) : strings_(std::move(
 std::string StopStrings::push(std::string_view text) {
   if (found()) return {};
   held_ += text;
-  size_t first = std::string::npos;
+  // The first whole string: the smallest end, then the smallest beginning.
+  size_t first = std::string::npos, end = std::string::npos;
   for (const std::string& string : strings_) {
     const size_t at = held_.find(string);
-    if (at > first || at == std::string::npos || (at == first && string.size() <= match_.size())) continue;
+    if (at == std::string::npos || at + string.size() > end || (at + string.size() == end && at >= first)) continue;
     first = at;
+    end = at + string.size();
     match_ = string;
   }
   const size_t shown = found() ? first : held_from();

@@ -19,7 +19,8 @@ class StopStrings {
   std::string finish();
 
   bool found() const { return !match_.empty(); }
-  // The string that ended the answer: the one that begins first, the longer one where two begin together.
+  // The string that ended the answer: the one that is whole first, the longest of those that end together. How the text
+  // was cut into pushes makes no difference.
   const std::string& match() const { return match_; }
 
  private:
