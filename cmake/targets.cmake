@@ -30,6 +30,10 @@ endif()
 foreach(folder base tensor kernels formats ops tokenizer model runtime chat engine cli)
   facet_test(${folder} LIBS facet_${folder})
 endforeach()
+if(TARGET cli_test AND TARGET facet_program)  # runs the program
+  add_dependencies(cli_test facet_program)
+  target_compile_definitions(cli_test PRIVATE FACET_PROGRAM="$<TARGET_FILE:facet_program>")
+endif()
 facet_test(golden LIBS facet_engine)         # whole models against the reference
 facet_test(golden_slow LIBS facet_engine)    # the same with data beside the repository, in every way
 if(TEST golden_slow)

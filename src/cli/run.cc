@@ -68,8 +68,10 @@ struct Run {
     if (!raw && !engine.info().has_chat_template)
       note("the model has no chat template: it continues the text as it is (--raw says so without this note)");
     AnswerOutput output(json ? AnswerOutput::Mode::silent : AnswerOutput::Mode::stream);
-    FACET_TRY(const Answer answer, engine.generate(request(engine, std::move(prompt)), output.callback()));
-    output.finish();
+    const Result<Answer> made = engine.generate(request(engine, std::move(prompt)), output.callback());
+    output.finish();  // ends the line of an answer that failed, too
+    if (!made.ok()) return made.error();
+    const Answer& answer = *made;
     if (json) show(json_of(engine.info(), answer).dump(2) + "\n");
     if (verbose) note(summary(answer));
     return answer.finish == FinishReason::cancelled ? 130 : 0;

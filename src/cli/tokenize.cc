@@ -66,7 +66,8 @@ class Tokenize {
   std::vector<Token> encode(const tokenizer::Tokenizer& tokenizer, std::string_view text) const {
     std::vector<Token> tokens = tokenizer.encode(text, no_special_ ? tokenizer::Markers::no : tokenizer::Markers::yes);
     const std::optional<Token> bos = tokenizer.bos();
-    if (!no_bos_ && bos && tokenizer.adds_bos()) tokens.insert(tokens.begin(), *bos);
+    if (!no_bos_ && bos && tokenizer.adds_bos() && (tokens.empty() || tokens.front() != *bos))
+      tokens.insert(tokens.begin(), *bos);
     return tokens;
   }
 

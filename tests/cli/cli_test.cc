@@ -1,0 +1,320 @@
+// The program as its users meet it: run as a child, judged by what it prints and by its exit status.
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/strings.h"
+#include "support/expect.h"
+#include "support/paths.h"
+#include "tokenizer/small_vocab.h"
+
+extern char** environ;
+
+namespace facet::cli {
+namespace {
+
+using facet::testing::source_path;
+using Words = std::vector<std::string>;
+
+std::string contents(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+struct Outcome {
+  int status = -1;
+  std::string out, err;
+};
+
+class Cli : public ::testing::Test {
+ protected:
+  // Runs the program with files as its three streams.
+  Outcome facet(Words words, const std::string& input = "", const Words& variables = {}) {
+    const auto file = [&](const char* name) { return (folder_.path() / name).string(); };
+    std::ofstream(file("in"), std::ios::binary) << input;
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, file("in").c_str(), O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 1, file("out").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_addopen(&actions, 2, file("err").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    words.insert(words.begin(), FACET_PROGRAM);
+    const pid_t child = spawn(actions, words, environment(variables));
+    posix_spawn_file_actions_destroy(&actions);
+    int status = -1;
+    if (child <= 0 || ::waitpid(child, &status, 0) != child) return {};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), contents(file("out")),
+            contents(file("err"))};
+  }
+
+  std::string path(const std::string& name) const { return (folder_.path() / name).string(); }
+  std::string write(const std::string& name, const std::string& text) const {
+    std::ofstream(path(name), std::ios::binary) << text;
+    return path(name);
+  }
+  // A puppet that knows the vocabulary and the chat template of the small model.
+  std::string puppet(const std::string& answers) const {
+    return "puppet:" + write("puppet.json", cat(R"({"puppet": 1, "vocabulary": )", Json(small_model()).dump(),
+                                                R"(, "answers": )", answers, "}"));
+  }
+  static std::string small_model() { return source_path("tests/golden/data/gguf/nano-q4_0.gguf").string(); }
+
+  static Json parsed(const std::string& text) {
+    Result<Json> json = Json::parse(text, "output");
+    if (!json.ok()) {
+      ADD_FAILURE() << json.error().message() << "\n" << text;
+      return {};
+    }
+    return *std::move(json);
+  }
+  static std::string text_of(const Json& json, const char* key) {
+    const Json* member = json.find(key);
+    return member != nullptr && member->string() != nullptr ? *member->string() : cat("no text ", key);
+  }
+
+ private:
+  // Ours without FACET_…, plus the variables.
+  Words environment(const Words& variables) const {
+    Words all = variables;
+    all.push_back("FACET_CACHE=" + path("cache"));
+    for (char** entry = environ; *entry != nullptr; ++entry)
+      if (!std::string_view(*entry).starts_with("FACET_")) all.emplace_back(*entry);
+    return all;
+  }
+  static pid_t spawn(const posix_spawn_file_actions_t& actions, Words words, Words variables) {
+    const auto pointers = [](Words& strings) {
+      std::vector<char*> all;
+      for (std::string& string : strings) all.push_back(string.data());
+      all.push_back(nullptr);
+      return all;
+    };
+    pid_t child = -1;
+    const int error =
+        ::posix_spawn(&child, FACET_PROGRAM, &actions, nullptr, pointers(words).data(), pointers(variables).data());
+    return error == 0 ? child : -1;
+  }
+
+  facet::testing::TemporaryFolder folder_;
+};
+
+TEST_F(Cli, HelpOfEveryCommandHasAnExample) {
+  for (const char* command : {"run", "chat", "inspect", "tokenize", "score", "trace", "doctor"}) {
+    const Outcome help = facet({command, "--help"});
+    EXPECT_EQ(help.status, 0) << command;
+    EXPECT_NE(help.out.find("Example"), std::string::npos) << command;
+    EXPECT_NE(facet({"--help"}).out.find(command), std::string::npos) << command;
+  }
+}
+
+TEST_F(Cli, FlagsOfOtherEnginesAreRefusedWithTheReason) {
+  for (const char* flag : {"-ngl", "--gpu-layers=99", "-fa", "--mlock", "-ctk", "--rope-scaling", "-cnv"}) {
+    const Outcome refused = facet({"run", small_model(), flag, "hello"});
+    EXPECT_EQ(refused.status, 2) << flag;
+    EXPECT_NE(refused.err.find(cat("facet: ", flag, ": ")), std::string::npos) << refused.err;
+    EXPECT_EQ(refused.out, "") << flag;
+  }
+  EXPECT_NE(facet({"run", "-ngl", "9"}).err.find("GPU"), std::string::npos);
+}
+
+TEST_F(Cli, WrongUsageHasStatus2) {
+  EXPECT_EQ(facet({}).status, 2);
+  EXPECT_EQ(facet({"fly"}).status, 2);
+  EXPECT_EQ(facet({"run", "--no-such-flag", small_model(), "x"}).status, 2);
+  EXPECT_EQ(facet({"run", small_model(), "-n", "many", "x"}).status, 2);
+  EXPECT_EQ(facet({"run", small_model(), "--temp", "-1", "x"}).status, 2);
+  EXPECT_EQ(facet({"run", small_model(), "-p", "x", "y"}).status, 2);
+  const Outcome none = facet({"run"});
+  EXPECT_EQ(none.status, 2);
+  EXPECT_NE(none.err.find("no model is named"), std::string::npos) << none.err;
+}
+
+TEST_F(Cli, AMissingModelHasStatus3AndIsNamed) {
+  for (const char* command : {"run", "chat", "inspect", "tokenize", "score"}) {
+    const Outcome missing = facet({command, "-m", "absent.gguf"}, "x");
+    EXPECT_EQ(missing.status, 3) << command << ": " << missing.err;
+    EXPECT_NE(missing.err.find("absent.gguf"), std::string::npos) << command;
+  }
+}
+
+TEST_F(Cli, RunPrintsTheTextAndANewline) {
+  const Outcome done = facet({"run", "--raw", puppet(R"([{"after": "hello", "say": "world"}])"), "hello"});
+  EXPECT_EQ(done.status, 0) << done.err;
+  EXPECT_EQ(done.out, "world\n");
+  EXPECT_EQ(done.err, "");
+}
+
+TEST_F(Cli, RunReadsTheTextFromEverywhere) {
+  const std::string model = puppet(R"([{"after": "hello", "say": "world"}, {"say": "wrong"}])");
+  EXPECT_EQ(facet({"run", "--raw", model, "-p", "hello"}).out, "world\n");
+  EXPECT_EQ(facet({"run", "--raw", model}, "hello").out, "world\n");
+  EXPECT_EQ(facet({"run", "--raw", model, "-f", write("text", "hello")}).out, "world\n");
+  EXPECT_EQ(facet({"run", "--raw", model, "-f", "-"}, "hello").out, "world\n");
+  EXPECT_EQ(facet({"run", "--raw", model, "hel", "lo"}).out, "wrong\n");
+  EXPECT_EQ(facet({"run", "--raw", model, "-f", "absent.txt"}).status, 3);
+}
+
+TEST_F(Cli, RunAnswersInTheChatTemplate) {
+  const Outcome done = facet({"run", puppet(R"([{"after": "hi<turn|>\n<|turn>model\n<|channel>thought\n<channel|>",
+                                                 "say": "hello<turn|>"}])"),
+                              "hi"});
+  EXPECT_EQ(done.out, "hello\n") << done.err;
+}
+
+TEST_F(Cli, RunPrintsJson) {
+  const std::string model = puppet(R"([{"say": "abcd"}])");
+  const Outcome done = facet({"run", model, "--raw", "x", "--json", "--logprobs", "3", "--stop", "cd", "-s", "7"});
+  ASSERT_EQ(done.status, 0) << done.err;
+  const Json json = parsed(done.out);
+  EXPECT_EQ(text_of(json, "text"), "ab");
+  EXPECT_EQ(text_of(json, "finish"), "stop_string");
+  EXPECT_EQ(text_of(json, "stop"), "cd");
+  EXPECT_EQ(text_of(json, "seed"), "7");
+  EXPECT_EQ(text_of(json, "model"), model);
+  ASSERT_NE(json.find("usage"), nullptr);
+  ASSERT_NE(json.find("ids"), nullptr);
+  const Json* rows = json.find("logprobs");
+  ASSERT_NE(rows, nullptr);
+  EXPECT_EQ(rows->array()->size(), json.find("ids")->array()->size());
+  EXPECT_EQ(rows->array()->front().find("top")->array()->size(), 3u);
+  EXPECT_EQ(text_of(rows->array()->front(), "text"), "a");
+}
+
+TEST_F(Cli, AFailedAnswerEndsItsLineAndHasItsStatus) {
+  const Outcome failed = facet({"run", puppet(R"([{"say": ["ab", {"broken": "nan"}]}])"), "--raw", "x"});
+  EXPECT_EQ(failed.status, 9);
+  EXPECT_EQ(failed.out, "ab\n");
+  EXPECT_NE(failed.err, "");
+}
+
+TEST_F(Cli, EnvironmentSetsOptions) {
+  const std::string model = puppet(R"([{"say": [{"logits": [["a", 1.1], ["b", 1]]}], "repeat": true}])");
+  const Words run = {"run", "--raw", "-n", "30", "x"};
+  EXPECT_EQ(facet(run, "", {"FACET_MODEL=" + model, "FACET_TEMP=0"}).out, std::string(30, 'a') + "\n");
+  const std::string drawn = facet(run, "", {"FACET_MODEL=" + model, "FACET_SEED=3"}).out;
+  EXPECT_NE(drawn.find('b'), std::string::npos);
+  EXPECT_EQ(facet(run, "", {"FACET_MODEL=" + model, "FACET_SEED=3"}).out, drawn);
+  EXPECT_EQ(facet(run, "", {"FACET_MODEL=" + model, "FACET_TEMP=warm"}).status, 2);
+}
+
+TEST_F(Cli, TokenizesTextAndBack) {
+  const std::string model = small_model();
+  const Outcome ids = facet({"tokenize", model, "<bos>hello"});
+  ASSERT_EQ(ids.status, 0) << ids.err;
+  EXPECT_EQ(ids.out.substr(0, 4), "[2, ");
+  EXPECT_EQ(facet({"tokenize", model, "--ids", ids.out}).out.find("<bos>"), 0u);
+  const std::string bare = facet({"tokenize", model, "--no-bos", "hello"}).out;
+  EXPECT_EQ(facet({"tokenize", model, "--ids", bare}).out, "hello");
+  EXPECT_NE(facet({"tokenize", model, "--no-bos", "--no-special", "<bos>"}).out,
+            facet({"tokenize", model, "--no-bos", "<bos>"}).out);
+  EXPECT_EQ(facet({"tokenize", model, "--jsonl", "--no-bos"}, "\"hello\"\n\"\"\n").out, bare + "[]\n");
+  EXPECT_EQ(facet({"tokenize", model, "--jsonl"}, "hello\n").status, 4);
+  EXPECT_EQ(facet({"tokenize", model, "--ids", "99999999"}).status, 2);
+}
+
+TEST_F(Cli, TokenizeAddsOneBosToATextThatHasOne) {
+  EXPECT_EQ(facet({"tokenize", small_model(), "<bos>hello"}).out, facet({"tokenize", small_model(), "hello"}).out);
+}
+
+TEST_F(Cli, ScoresAText) {
+  const Outcome done = facet({"score", small_model(), "-c", "64", "-p", "hello", "--json"});
+  ASSERT_EQ(done.status, 0) << done.err;
+  const Json json = parsed(done.out);
+  const Json::Array& rows = *json.find("logprobs")->array();
+  ASSERT_EQ(rows.size(), 6u);
+  EXPECT_EQ(text_of(rows[1], "text"), "h");
+  EXPECT_NEAR(json.find("perplexity")->number(), std::exp(-json.find("logprob_sum")->number() / 5), 1e-6 * 1e4);
+  EXPECT_NE(facet({"score", small_model(), "-c", "64", "-p", "hello", "--quiet"}).out.find("6 tokens, perplexity"),
+            std::string::npos);
+}
+
+TEST_F(Cli, InspectsAGgufFile) {
+  const Outcome done = facet({"inspect", small_model(), "--json", "--tensors"});
+  ASSERT_EQ(done.status, 0) << done.err;
+  const Json json = parsed(done.out);
+  EXPECT_EQ(text_of(json, "architecture"), "gemma4");
+  for (const char* key : {"parameters", "file_bytes", "layers", "types", "context", "kv_bytes", "tensors", "remarks"})
+    EXPECT_NE(json.find(key), nullptr) << key;
+}
+
+TEST_F(Cli, InspectsAFolder) {
+  const std::filesystem::path source = source_path("tests/golden/data/text/tiny-e");
+  for (const char* name : {"generation_config.json", "model.safetensors"})
+    std::filesystem::copy_file(source / name, path(name));
+  constexpr std::string_view kKeys[] = {"\"vocab_size\": ", "\"vocab_size_per_layer_input\": "};
+  std::string config = contents(source / "config.json");
+  for (const std::string_view key : kKeys) ASSERT_NE(config.find(key), std::string::npos);
+  write("config.json", config);
+  const std::string folder = std::filesystem::path(path("x")).parent_path().string();
+  const Outcome without = facet({"inspect", folder});
+  EXPECT_EQ(without.status, 3);
+  EXPECT_NE(without.err.find("no tokenizer"), std::string::npos) << without.err;
+  // No vocabulary is as small as the one of this model; inspect reads no weights that could contradict.
+  for (const std::string_view key : kKeys)
+    config.replace(config.find(key), key.size(), cat(key, "512, \"was ", key.substr(1)));
+  write("config.json", config);
+  write("tokenizer.json", tokenizer::testing::words().json().dump());
+  const Outcome done = facet({"inspect", folder, "--json"});
+  ASSERT_EQ(done.status, 0) << done.err;
+  EXPECT_EQ(text_of(parsed(done.out), "path"), folder);
+  EXPECT_NE(parsed(done.out).find("width"), nullptr);
+}
+
+TEST_F(Cli, DoctorPrintsJson) {
+  const Outcome done = facet({"doctor", "--json"});
+  ASSERT_EQ(done.status, 0) << done.err;
+  const Json json = parsed(done.out);
+  for (const char* key : {"processor_tiers", "tier", "threads", "memory_available_bytes", "cache_folder"})
+    EXPECT_NE(json.find(key), nullptr) << key;
+  EXPECT_EQ(text_of(json, "cache_folder"), path("cache"));
+}
+
+TEST_F(Cli, TraceHasStatus1WhenATapFailsAndNamesTheFirst) {
+  const std::string golden = source_path("tests/golden/data/text/tiny-e").string();
+  const Outcome passed = facet({"trace", golden, "--golden", golden});
+  EXPECT_EQ(passed.status, 0) << passed.out << passed.err;
+  EXPECT_EQ(passed.out.find("FAIL"), std::string::npos);
+  const Outcome failed = facet({"trace", golden, "--golden", golden, "--tolerance", "1e-9"});
+  EXPECT_EQ(failed.status, 1);
+  EXPECT_EQ(failed.out.find("first failing tap:\nFAIL "), 0u) << failed.out.substr(0, 200);
+}
+
+TEST_F(Cli, ChatConverses) {
+  const std::string saved = path("saved.json");
+  const std::string model =
+      puppet(R"([{"after": "one<turn|>\n<|turn>model\n<|channel>thought\n<channel|>", "say": "ha<turn|>"},
+                                       {"say": "bo<turn|>"}])");
+  const std::string script = cat("one\n/help\n/regen\n/save ", saved, "\n/reset\n/regen\n/load ", saved,
+                                 "\n/regen\n/set temp 0.5\n/set\n/set temp warm\n/fly\ntwo\n/exit\nnever\n");
+  const Outcome done = facet({"chat", model}, script);
+  EXPECT_EQ(done.status, 0) << done.err;
+  EXPECT_EQ(done.out.find("ha\n"), 0u) << done.out;
+  EXPECT_NE(done.out.find("/exit          leave (Ctrl-D too)\nCtrl-C stops an answer.\nha\nha\ntemp 0.5, "),
+            std::string::npos)
+      << done.out;
+  EXPECT_NE(done.out.find("\nbo\n"), std::string::npos) << done.out;
+  EXPECT_NE(done.err.find("there is no answer to make again"), std::string::npos) << done.err;
+  EXPECT_NE(done.err.find("value of temp cannot be read"), std::string::npos) << done.err;
+  EXPECT_NE(done.err.find("there is no command /fly"), std::string::npos) << done.err;
+  const Json json = parsed(contents(saved));
+  ASSERT_NE(json.find("messages"), nullptr);
+  ASSERT_EQ(json.find("messages")->array()->size(), 2u);
+  EXPECT_EQ(text_of(json.find("messages")->array()->back(), "text"), "ha");
+}
+
+TEST_F(Cli, ChatSurvivesAFailedAnswer) {
+  const std::string model =
+      puppet(R"([{"after": "bad<turn|>\n<|turn>model\n<|channel>thought\n<channel|>", "say": [{"broken": "nan"}]},
+                                       {"say": "bo<turn|>"}])");
+  const Outcome done = facet({"chat", model}, "bad\ngood\n");
+  EXPECT_EQ(done.status, 0);
+  EXPECT_EQ(done.out, "bo\n");
+}
+
+}  // namespace
+}  // namespace facet::cli
