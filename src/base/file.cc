@@ -75,7 +75,8 @@ void advise(Bytes part, int advice) {
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const fs::path& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.ok()) return system_error("cannot open", path);
   FACET_TRY(const uint64_t size, regular_size(file, path));
   MappedFile mapped;

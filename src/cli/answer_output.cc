@@ -49,7 +49,12 @@ Result<Engine> load_engine(const ModelOptions& options) {
     bar.update(phase, done, total);
     return !Interrupt::requested();
   };
-  return Engine::load(options.model, load);
+  Result<Engine> engine = Engine::load(options.model, load);
+  bar.clear();
+  if (engine.ok() && options.load.context > engine->info().trained_context)
+    note(cat("the model was trained for ", engine->info().trained_context, " positions; a context of ",
+             options.load.context, " goes beyond them"));
+  return engine;
 }
 
 ChunkCallback AnswerOutput::callback() {

@@ -44,6 +44,7 @@ Result<void> change_setting(SamplingOptions& settings, const std::string& name, 
       target.reset();
       return true;
     }
+    if (std::is_unsigned_v<Number> && value.starts_with('-')) return false;
     std::istringstream in(value);
     Number parsed;
     if (!(in >> parsed) || !in.eof()) return false;
@@ -131,7 +132,7 @@ class Chat {
 
  private:
   // A failed turn leaves the conversation as it was.
-  void answer(Engine& engine, Conversation& conversation) {
+  bool answer(Engine& engine, Conversation& conversation) {
     Interrupt::clear();
     Request request;
     request.sampling = settings_.sampling();
@@ -144,13 +145,14 @@ class Chat {
     if (!answer.ok()) {
       report(answer.error());
       conversation.take_back_question();
-      return;
+      return false;
     }
     conversation.keep(*answer);
     if (answer->finish == FinishReason::length && settings_.max_tokens < 0)
       note("the context is full; /reset begins a new conversation");
     if (verbose_) note(summary(*answer));
     Interrupt::clear();
+    return true;
   }
 
   // Returns false to leave.
@@ -170,10 +172,11 @@ class Chat {
     } else if (name == "/reset") {
       conversation.reset();
     } else if (name == "/regen") {
-      if (conversation.take_back_answer())
-        answer(engine, conversation);
-      else
+      Conversation before = conversation;
+      if (!conversation.take_back_answer())
         note("there is no answer to make again");
+      else if (!answer(engine, conversation))
+        conversation = std::move(before);
     } else if (name == "/save" || name == "/load") {
       const Result<void> done = name == "/save" ? save(rest, conversation) : load(rest, conversation);
       if (!done.ok()) report(done.error());

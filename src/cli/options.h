@@ -51,7 +51,8 @@ struct SamplingOptions {
 // Where a text comes from: words of the command line, -p, -f FILE (- is standard input), or standard input when it is
 // not a terminal.
 struct TextOptions {
-  std::string prompt, file;
+  std::optional<std::string> prompt;
+  std::string file;
 
   void add_to(CLI::App& app);
   // Errors: invalid_argument (several texts, or none), io.

@@ -21,17 +21,39 @@ Examples:
   facet chat model.gguf
   facet inspect model.gguf)";
 
-// Flags of other engines get their reason instead of "not expected".
+bool takes_text(std::string_view flag) {
+  return flag == "-p" || flag == "--prompt" || flag == "--system" || flag == "--stop";
+}
+
+// Flags of other engines get their reason instead of being read as short flags with a value (-fa is not -f a). The
+// value of an option that takes a text may look like one.
 bool refuses(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument == "--") return false;
+    if (takes_text(argument)) {
+      ++i;
+      continue;
+    }
     if (const std::optional<std::string_view> reason = refusal(argument)) {
       note(cat(argument, ": ", *reason));
       return true;
     }
   }
   return false;
+}
+
+// A first word that is no command.
+bool lacks_command(const CLI::App& program, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return false;
+  const std::string word = argv[1];
+  std::string names;
+  for (const CLI::App* command : program.get_subcommands(nullptr)) {
+    if (command->get_name() == word) return false;
+    names += cat(names.empty() ? "" : ", ", command->get_name());
+  }
+  note(cat("there is no command ", word, "; there are ", names));
+  return true;
 }
 
 }  // namespace
@@ -50,13 +72,14 @@ int run_program(int argc, char** argv) {
   add_score(program, status);
   add_trace(program, status);
   add_doctor(program, status);
-  if (refuses(argc, argv)) return 2;
+  if (lacks_command(program, argc, argv) || refuses(argc, argv)) return 2;
   try {  // CLI11 reports by throwing
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return program.exit(error) == 0 ? 0 : 2;
   }
-  return status;
+  const Result<void> written = close_output();
+  return status == 0 && !written.ok() ? report(written.error()) : status;
 }
 
 }  // namespace facet::cli

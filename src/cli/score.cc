@@ -39,7 +39,7 @@ class ScoreCommand {
 
   Result<int> run() {
     FACET_TRY_VOID(model_.take_model(words_));
-    if (words_.size() == 1 && text_.file.empty() && text_.prompt.empty()) {
+    if (words_.size() == 1 && text_.file.empty() && !text_.prompt) {
       text_.file = words_.front();
       words_.clear();
     }
@@ -47,6 +47,12 @@ class ScoreCommand {
     const Interrupt interrupt;
     FACET_TRY(Engine engine, load_engine(model_));
     FACET_TRY(const std::vector<int32_t> tokens, engine.prompt(text, special_, !no_bos_));
+    if (tokens.size() < 2)
+      return Error{.code = ErrorCode::invalid_argument,
+                   .what = "there is nothing to score",
+                   .where = "text",
+                   .expected = "two tokens at least, BOS included",
+                   .found = cat(tokens.size())};
     ProgressBar bar;
     const auto progress = [&](std::string_view phase, int64_t done, int64_t total) {
       bar.update(phase, done, total);

@@ -42,6 +42,11 @@ void show(std::string_view text) {
   std::fflush(stdout);
 }
 
+Result<void> close_output() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return {};
+  return Error{.code = ErrorCode::io, .what = "output was lost: it cannot be written", .where = "standard output"};
+}
+
 void ProgressBar::update(std::string_view phase, int64_t done, int64_t total) {
   if (total <= 0 || ::isatty(STDERR_FILENO) == 0) return;
   const int percent = static_cast<int>(100 * done / total);

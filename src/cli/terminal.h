@@ -16,6 +16,8 @@ void note(std::string_view text);
 
 // Standard output at once, without buffering in between.
 void show(std::string_view text);
+// Flushes standard output. Errors: io, when anything written to it was lost.
+Result<void> close_output();
 
 // A bar on standard error, when that is a terminal; otherwise nothing.
 class ProgressBar {

@@ -8,6 +8,7 @@
 
 #include "base/strings.h"
 #include "kernels/table.h"
+#include "model/tensor_names.h"
 
 namespace facet::engine {
 namespace {
@@ -45,14 +46,15 @@ int64_t left_of_group(const fs::path& mount, const std::string& group, const cha
   }
 }
 
-// Bytes of the weights that are packed: all matrices but the tables that are read by rows; the token table counts,
-// since it is the head.
-int64_t packed_bytes(const ModelFiles& files) {
+// Bytes of the weights that are packed: all matrices of the decoder but the tables that are read by rows; the token
+// table counts, since it is the head.
+Result<int64_t> packed_bytes(const ModelFiles& files) {
+  FACET_TRY(const model::TensorNames names, model::TensorNames::of(*files.checkpoint));
   int64_t bytes = 0;
   for (const formats::TensorInfo& tensor : files.checkpoint->tensors()) {
     const bool per_layer_table = tensor.name.find("per_layer_token_embd") != std::string::npos ||
                                  tensor.name.find("embed_tokens_per_layer") != std::string::npos;
-    if (tensor.shape.size() >= 2 && !per_layer_table) bytes += tensor.bytes;
+    if (tensor.shape.size() >= 2 && !per_layer_table && !names.is_foreign(tensor.name)) bytes += tensor.bytes;
   }
   return bytes;
 }
@@ -103,7 +105,8 @@ std::string readable_bytes(int64_t bytes) {
 
 Result<MemoryPlan> plan_memory(const ModelFiles& files, model::KvOptions kv, int64_t batch_rows,
                                int64_t available_bytes) {
-  MemoryPlan plan{.weight_bytes = packed_bytes(files),
+  FACET_TRY(const int64_t weight_bytes, packed_bytes(files));
+  MemoryPlan plan{.weight_bytes = weight_bytes,
                   .activation_bytes = activation_bytes(files.config, batch_rows),
                   .available_bytes = available_bytes};
   const int64_t left = available_bytes - plan.weight_bytes - plan.activation_bytes - kReserve;

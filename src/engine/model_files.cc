@@ -46,9 +46,15 @@ Result<void> open_checkpoint(ModelFiles& files) {
   FACET_TRY(const std::optional<std::string> own, template_text(*files.checkpoint));
   std::optional<std::string_view> text = files.tokenizer->chat_template();
   if (own) text = *own;
-  FACET_TRY(files.chat, chat::ChatFormat::detect(*files.tokenizer, text, files.config.ple_width == 0));
   const auto remarks = files.checkpoint->remarks();
   files.remarks.assign(remarks.begin(), remarks.end());
+  Result<std::optional<chat::ChatFormat>> chat =
+      chat::ChatFormat::detect(*files.tokenizer, text, files.config.ple_width == 0);
+  if (!chat.ok() && chat.error().code == ErrorCode::unsupported) {  // raw text works all the same
+    files.remarks.push_back(chat.error().message());
+    return {};
+  }
+  FACET_TRY(files.chat, std::move(chat));
   return {};
 }
 

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,13 +37,14 @@ struct Outcome {
 class Cli : public ::testing::Test {
  protected:
   // Runs the program with files as its three streams.
-  Outcome facet(Words words, const std::string& input = "", const Words& variables = {}) {
+  Outcome facet(Words words, const std::string& input = "", const Words& variables = {}, const char* sink = nullptr) {
     const auto file = [&](const char* name) { return (folder_.path() / name).string(); };
     std::ofstream(file("in"), std::ios::binary) << input;
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, file("in").c_str(), O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 1, file("out").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    const std::string out = sink != nullptr ? sink : file("out");
+    posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_addopen(&actions, 2, file("err").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     words.insert(words.begin(), FACET_PROGRAM);
     const pid_t child = spawn(actions, words, environment(variables));
@@ -102,6 +104,54 @@ class Cli : public ::testing::Test {
 
   facet::testing::TemporaryFolder folder_;
 };
+
+TEST_F(Cli, LostOutputIsAnError) {
+  const std::string model = puppet(R"([{"say": "three"}])");
+  for (const Words& words :
+       {Words{"run", model, "--raw", "x"}, Words{"tokenize", small_model(), "x"}, Words{"doctor"}}) {
+    const Outcome outcome = facet(words, "", {}, "/dev/full");
+    EXPECT_EQ(outcome.status, 7) << words.front();
+    EXPECT_NE(outcome.err.find("output was lost"), std::string::npos) << words.front();
+  }
+}
+
+TEST_F(Cli, TextMayLookLikeARefusedFlag) {
+  const Outcome outcome = facet({"run", puppet(R"([{"say": "three"}])"), "--raw", "-p", "-fa"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "three\n");
+}
+
+TEST_F(Cli, StopTakesOneTextAndLeavesTheWords) {
+  const Outcome outcome = facet({"run", "--stop", "re", puppet(R"([{"say": "three"}])"), "--raw", "x"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "th\n");
+}
+
+TEST_F(Cli, AnUnknownCommandIsNamed) {
+  const Outcome outcome = facet({"frobnicate"});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_NE(outcome.err.find("no command frobnicate"), std::string::npos);
+}
+
+TEST_F(Cli, APipeIsNoModelAndDoesNotHang) {
+  ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
+  const Outcome outcome = facet({"run", path("pipe"), "x"});
+  EXPECT_EQ(outcome.status, 7);
+  EXPECT_NE(outcome.err.find("not a regular file"), std::string::npos);
+}
+
+TEST_F(Cli, NumbersOutOfRangeAreRefusedBeforeTheModelIsLoaded) {
+  for (const Words& flag : {Words{"--temp", "-1"}, Words{"--top-p", "7"}, Words{"--top-k", "-1"}, Words{"--seed", "-1"},
+                            Words{"-n", "-7"}}) {
+    const Outcome outcome = facet({"run", "no-such-model.gguf", "x", flag[0], flag[1]});
+    EXPECT_EQ(outcome.status, 2) << flag[0];
+  }
+}
+
+TEST_F(Cli, OneTokenCannotBeScored) {
+  const Outcome outcome = facet({"score", small_model(), "-f", "/dev/null"});
+  EXPECT_EQ(outcome.status, 2) << outcome.out;
+}
 
 TEST_F(Cli, HelpOfEveryCommandHasAnExample) {
   for (const char* command : {"run", "chat", "inspect", "tokenize", "score", "trace", "doctor"}) {

@@ -69,7 +69,7 @@ inline std::string first_difference(const engine::TraceReport& a, const engine::
     const auto& left = tensor.floats;
     const auto& right = other->second.floats;
     if (tensor.integers != other->second.integers || left.size() != right.size() ||
-        std::memcmp(left.data(), right.data(), left.size() * sizeof(float)) != 0)
+        (!left.empty() && std::memcmp(left.data(), right.data(), left.size() * sizeof(float)) != 0))
       return name;
   }
   return "";
