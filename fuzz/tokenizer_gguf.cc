@@ -1,6 +1,6 @@
 // A GGUF file as a vocabulary: an Error, or a tokenizer that keeps its promises.
 //
-// covers: src/tokenizer/gguf_vocab.cc
+// covers: src/tokenizer/gguf_vocab.cc src/tokenizer/merge_rules.cc src/tokenizer/tokenizer.cc
 #include "tokenizer_promises.h"
 
 using namespace facet;

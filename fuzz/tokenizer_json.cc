@@ -1,7 +1,7 @@
 // A tokenizer.json: an Error, or a tokenizer that keeps its promises. The many byte tokens need not be in the input:
 // the line "BYTES" stands for them.
 //
-// covers: src/tokenizer/json_vocab.cc
+// covers: src/tokenizer/json_vocab.cc src/tokenizer/merge_rules.cc src/tokenizer/tokenizer.cc
 #include "tokenizer_promises.h"
 
 using namespace facet;

@@ -1,7 +1,7 @@
 // Any bytes as text, by scores of a small vocabulary: what goes in comes out.
 //
-// covers: src/tokenizer/tokenizer.cc src/tokenizer/merge_rules.cc src/tokenizer/special_tokens.cc
-// covers: src/tokenizer/run_cutter.cc src/tokenizer/stream_decoder.cc
+// covers: src/tokenizer/merge_rules.cc src/tokenizer/run_cutter.cc src/tokenizer/special_tokens.cc
+// covers: src/tokenizer/stream_decoder.cc src/tokenizer/tokenizer.cc
 #include "tokenizer_promises.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
