@@ -57,6 +57,9 @@ inline void check_vocabulary(const tokenizer::Tokenizer& tokenizer) {
   for (const std::span<const Token> tokens : {tokenizer.end_tokens(), tokenizer.never_sampled()})
     for (const Token token : tokens) FACET_CHECK(token >= 0 && token < tokenizer.size());
   FACET_CHECK(!tokenizer.bos() || (*tokenizer.bos() >= 0 && *tokenizer.bos() < tokenizer.size()));
+  FACET_CHECK(!tokenizer.adds_bos() || tokenizer.bos());
+  if (const std::optional<std::string_view> text = tokenizer.chat_template())
+    static_cast<void>(utf8_valid(*text));  // reads every byte
 }
 
 // Bytes of a GGUF file that holds nothing but a vocabulary: byte tokens, some control tokens, letters a to e, newlines,
