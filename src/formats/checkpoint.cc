@@ -26,6 +26,13 @@ bool present(const fs::path& path) {
 
 }  // namespace
 
+std::optional<int64_t> elements_of(std::span<const int64_t> shape) {
+  int64_t bound = 1;
+  for (const int64_t dim : shape)
+    if (__builtin_mul_overflow(bound, std::max<int64_t>(dim, 1), &bound)) return std::nullopt;
+  return std::ranges::find(shape, 0) == shape.end() ? bound : 0;
+}
+
 int64_t TensorInfo::elements() const {
   int64_t n = 1;
   for (const int64_t dim : shape) n *= dim;

@@ -30,6 +30,10 @@ struct TensorInfo {
   int64_t elements() const;
 };
 
+// The product of a shape; nullopt where it does not fit. Dimensions of zero do not hide the others, so that any product
+// of some of them fits too. Requires dimensions that are not negative.
+std::optional<int64_t> elements_of(std::span<const int64_t> shape);
+
 enum class Container : uint8_t { gguf, safetensors };
 
 class Checkpoint {

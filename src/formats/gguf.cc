@@ -182,14 +182,14 @@ Result<TensorInfo> read_tensor(Reader& reader, uint64_t alignment) {
   if (n_dims > 4) return reader.error("tensor has too many dimensions", "at most 4", cat(n_dims), name);
   TensorInfo tensor;
   tensor.name = name;
-  int64_t elements = 1;
   for (uint32_t i = 0; i < n_dims; ++i) {
     FACET_TRY(const int64_t dim, reader.number<int64_t>("a tensor record"));
     if (dim < 0) return reader.error("tensor has a negative dimension", {}, cat(dim), name);
-    if (__builtin_mul_overflow(elements, dim, &elements))
-      return reader.error("tensor is too large", {}, "more than 2^63 elements", name);
     tensor.shape.insert(tensor.shape.begin(), dim);
   }
+  const std::optional<int64_t> elements = elements_of(tensor.shape);
+  if (!elements)
+    return reader.error("tensor is too large", "less than 2^63 elements", cat("dimensions ", list(tensor.shape)), name);
   FACET_TRY(const int32_t id, reader.number<int32_t>("a tensor record"));
   FACET_TRY(tensor.type, tensor_type(reader, id, name));
   FACET_TRY(const uint64_t offset, reader.number<uint64_t>("a tensor record"));
@@ -198,7 +198,7 @@ Result<TensorInfo> read_tensor(Reader& reader, uint64_t alignment) {
   if (row % type.block != 0)
     return reader.error("row of a tensor is not a whole number of blocks",
                         cat("a multiple of ", type.block, " for ", type.name), cat(row), name);
-  if (__builtin_mul_overflow(elements / type.block, static_cast<int64_t>(type.bytes), &tensor.bytes))
+  if (__builtin_mul_overflow(*elements / type.block, static_cast<int64_t>(type.bytes), &tensor.bytes))
     return reader.error("tensor is too large", {}, "more than 2^63 bytes", name);
   if (offset % alignment != 0 || offset > static_cast<uint64_t>(INT64_MAX))
     return reader.error("tensor is not aligned", cat("a multiple of ", alignment), cat(offset), name);

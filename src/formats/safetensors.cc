@@ -51,10 +51,10 @@ Result<TensorInfo> read_entry(const ByteSource& source, const std::string& name,
   }
   TensorInfo tensor{.name = name, .type = *type, .shape = {}};
   FACET_TRY(tensor.shape, integers(source, name, entry.find("shape"), "shape"));
-  int64_t bytes = info(*type).bytes;
-  for (const int64_t dim : tensor.shape)
-    if (__builtin_mul_overflow(bytes, dim, &bytes))
-      return corrupt(source, name, "tensor is too large", {}, list(tensor.shape));
+  const std::optional<int64_t> elements = elements_of(tensor.shape);
+  int64_t bytes = 0;
+  if (!elements || __builtin_mul_overflow(*elements, static_cast<int64_t>(info(*type).bytes), &bytes))
+    return corrupt(source, name, "tensor is too large", {}, list(tensor.shape));
   FACET_TRY(const std::vector<int64_t> offsets, integers(source, name, entry.find("data_offsets"), "data_offsets"));
   if (offsets.size() != 2 || offsets[0] > offsets[1])
     return corrupt(source, name, "data_offsets are not a range", "[begin, end]", list(offsets));

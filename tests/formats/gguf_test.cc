@@ -236,6 +236,8 @@ TEST(Gguf, DimensionsThatOverflowAreErrors) {
   const int64_t big = int64_t{1} << 32;
   EXPECT_MESSAGE(with_dims({big, big}), "too large");
   EXPECT_MESSAGE(with_dims({big, 1, big}), "too large");
+  EXPECT_MESSAGE(with_dims({0, big, big}), "too large");  // in whatever order they are multiplied
+  EXPECT_MESSAGE(with_dims({big, big, 0}), "too large");
   EXPECT_MESSAGE(with_dims({INT64_MAX, 1, 1, 1}), "too large");  // bytes overflow
   EXPECT_MESSAGE(with_dims({INT64_MAX / 4, 1}), "beyond the end");
   EXPECT_MESSAGE(with_dims({-1}), "negative dimension");

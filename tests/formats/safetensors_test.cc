@@ -147,6 +147,7 @@ TEST(Safetensors, SizesMustFollowFromShapeAndType) {
   EXPECT_MESSAGE("does not follow", one("F32", "[3]", "[0, 8]"), 8);
   EXPECT_MESSAGE("too large", one("F32", "[4611686018427387904, 4]", "[0, 8]"), 8);
   EXPECT_MESSAGE("too large", one("F32", "[9223372036854775807]", "[0, 8]"), 8);
+  EXPECT_MESSAGE("too large", one("F32", "[0, 4611686018427387904, 4]", "[0, 0]"), 0);
   EXPECT_MESSAGE("beyond the end", one("F32", "[2]", "[0, 8]"), 7);
   EXPECT_MESSAGE("beyond the end", one("U8", "[9223372036854775807]", "[0, 9223372036854775807]"), 8);
 }
