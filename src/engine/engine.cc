@@ -47,24 +47,14 @@ Result<const kernels::Table*> table_named(const std::string& isa) {
   return table;
 }
 
-Result<DType> kv_type_named(const std::string& text) {
-  const std::optional<DType> type = dtype_named(text);
-  if (!type || kernels::best_table().kv(*type) == nullptr)
-    return bad_option("keys and values cannot be stored in this type", "f32, f16 or bf16", text);
-  return *type;
-}
-
 Result<void> load_gemma(Engine::State& state) {
   const LoadOptions& options = state.options;
   FACET_TRY(const kernels::Table* table, table_named(options.isa));
-  FACET_TRY(const DType kv_type, kv_type_named(options.kv_type));
   model::GemmaOptions gemma{.arithmetic = options.exact ? Arithmetic::f32 : Arithmetic::fast,
                             .kernels = table,
                             .pool = state.pool.get(),
                             .max_batch_rows = options.batch_rows};
-  gemma.kv.sliding_k = gemma.kv.sliding_v = gemma.kv.full_k = gemma.kv.full_v = kv_type;
-  gemma.kv.context = options.context;
-  gemma.kv.sequences = static_cast<int>(options.sequences);
+  FACET_TRY(gemma.kv, engine::kv_options(options));
   FACET_TRY(const engine::MemoryPlan plan,
             engine::plan_memory(*state.files, gemma.kv, options.batch_rows, engine::available_memory()));
   gemma.kv.context = plan.context;

@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "kernels/table.h"
 #include "model/tensor_names.h"
+#include "runtime/generate.h"
 
 namespace facet::engine {
 namespace {
@@ -101,6 +102,24 @@ std::string readable_bytes(int64_t bytes) {
   const auto [end, error] =
       std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, unit == 0 || value >= 100 ? 0 : 1);
   return cat(std::string_view(text, error == std::errc() ? static_cast<size_t>(end - text) : 0), " ", kUnits[unit]);
+}
+
+Result<model::KvOptions> kv_options(const LoadOptions& options) {
+  const std::optional<DType> type = dtype_named(options.kv_type);
+  if (!type || kernels::best_table().kv(*type) == nullptr)
+    return Error{.code = ErrorCode::invalid_argument,
+                 .what = "keys and values cannot be stored in this type",
+                 .where = "load options",
+                 .expected = "f32, f16 or bf16",
+                 .found = options.kv_type};
+  return model::KvOptions{.sliding_k = *type,
+                          .sliding_v = *type,
+                          .full_k = *type,
+                          .full_v = *type,
+                          .context = options.context,
+                          .max_chunk = options.batch_rows,
+                          .sequences = static_cast<int>(options.sequences),
+                          .fork_rewind = runtime::kForkRewindRows};
 }
 
 Result<MemoryPlan> plan_memory(const ModelFiles& files, model::KvOptions kv, int64_t batch_rows,

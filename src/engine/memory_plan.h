@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "engine/model_files.h"
+#include "facet/engine.h"
 #include "model/kv_cache.h"
 
 namespace facet::engine {
@@ -24,6 +25,10 @@ struct MemoryPlan {
 
   int64_t needed_bytes() const { return weight_bytes + kv_bytes + activation_bytes; }
 };
+
+// How the cache stores what an engine with these options writes: room for its sequences and for the fork that each
+// keeps at the end of its prompt. Errors: invalid_argument (a type that keys and values cannot have).
+Result<model::KvOptions> kv_options(const LoadOptions& options);
 
 // kv.context 0: the largest context that the model was trained for and that fits. Errors: exhausted, saying what is
 // needed, what is available, and which context would fit.

@@ -32,14 +32,17 @@ void tidy(std::vector<std::pair<int32_t, int32_t>>& spans) {
 // Blocks that `keys` consecutive positions can touch, wherever they start.
 int64_t blocks_touched(int64_t keys) { return blocks_below(keys - 1) + 1; }
 
-// Blocks of a pool. While a chunk of C rows runs, a sliding layer holds the W - 1 keys in front of it and its own C.
+// Blocks of a pool. While a chunk of C rows runs, a sliding layer holds the W - 1 keys in front of it and its own C. A
+// fork shares all full blocks but the one that the sequence goes on to write.
 int64_t blocks_of(const Config& config, const KvOptions& options, KvPool pool) {
   const bool full = pool == KvPool::full;
   const auto stores = [&](const LayerConfig& layer) { return layer.full == full && !layer.shares_kv; };
   if (std::ranges::none_of(config.layers, stores)) return 0;
   const int64_t whole = blocks_below(options.context);
   const int64_t one = full ? whole : std::min(whole, blocks_touched(config.window - 1 + options.max_chunk));
-  return one * options.sequences;
+  if (options.fork_rewind < 0) return one * options.sequences;
+  const int64_t fork = full ? 1 : std::min(whole, blocks_touched(config.window - 1 + options.fork_rewind));
+  return (one + fork) * options.sequences;
 }
 
 KvLayerShape shape_of(const LayerConfig& layer, const KvOptions& options) {
@@ -62,6 +65,8 @@ Result<void> check_options(const Config& config, const KvOptions& options) {
     return bad("context out of range", 1, kPositionsMax, options.context);
   if (options.max_chunk < 1 || options.max_chunk > kPositionsMax)
     return bad("rows of a batch out of range", 1, kPositionsMax, options.max_chunk);
+  if (options.fork_rewind < -1 || options.fork_rewind > kPositionsMax)
+    return bad("positions to cut a fork back by out of range", -1, kPositionsMax, options.fork_rewind);
   if (options.sequences < 1 || options.sequences > kSequencesMax)
     return bad("number of sequences out of range", 1, kSequencesMax, options.sequences);
   if (config.window < 1 || config.window > kPositionsMax)

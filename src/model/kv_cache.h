@@ -25,6 +25,9 @@ struct KvOptions {
   int64_t context = 0;      // positions a sequence may reach
   int64_t max_chunk = 512;  // rows of one forward call, at most
   int sequences = 1;        // how many full-length sequences memory is taken for (forks share blocks)
+  // Positions that a fork beside each sequence may still be cut back by (see fork()); -1: memory for no forks. The fork
+  // keeps the window in front of its end while the sequence moves on.
+  int64_t fork_rewind = -1;
 };
 
 // Receives or gives the bytes of a saved sequence in order.

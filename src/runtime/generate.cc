@@ -11,9 +11,6 @@
 namespace facet::runtime {
 namespace {
 
-// How far in front of a prompt's end its fork stays resumable: the next prompt often leaves the last few tokens of this
-// one (an opened turn, an empty thought channel) out or writes them differently.
-constexpr int64_t kRewindRows = 64;
 constexpr int kReliefSteps = 4;
 
 using Clock = std::chrono::steady_clock;
@@ -164,7 +161,7 @@ Result<void> Sequence::run(std::span<const Token> rows, std::span<const RowSpan>
 // Gives up what is least likely to be needed first.
 void Sequence::relieve(int step) {
   if (step == 0) model_->commit(id_, model_->length(id_));
-  if (step == 1 && fork_ >= 0) model_->commit(fork_, std::max<int64_t>(0, fork_length_ - kRewindRows));
+  if (step == 1 && fork_ >= 0) model_->commit(fork_, std::max<int64_t>(0, fork_length_ - kForkRewindRows));
   if (step == 2 && fork_ >= 0) model_->commit(fork_, fork_length_);
   if (step == 3) drop_fork();
 }

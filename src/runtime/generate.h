@@ -13,6 +13,10 @@
 
 namespace facet::runtime {
 
+// How far in front of a prompt's end the fork that a Sequence keeps there stays resumable: the next prompt often leaves
+// the last few tokens of this one (an opened turn, an empty thought channel) out or writes them differently.
+inline constexpr int64_t kForkRewindRows = 64;
+
 enum class Finish : uint8_t { stop_token, length, cancelled };
 
 // What happened: prompt rows were read, or a token was chosen. Returning false cancels.

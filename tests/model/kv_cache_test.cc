@@ -47,8 +47,46 @@ TEST(KvCache, RefusesOptionsOutOfRange) {
   EXPECT_EQ(code(marked_options(int64_t{1} << 40, 8, 1)), name(ErrorCode::invalid_argument));
   EXPECT_EQ(code(marked_options(100, 0, 1)), name(ErrorCode::invalid_argument));
   EXPECT_EQ(code(marked_options(100, 8, 0)), name(ErrorCode::invalid_argument));
+  KvOptions negative = marked_options(100, 8, 1);
+  negative.fork_rewind = -2;
+  EXPECT_EQ(code(negative), name(ErrorCode::invalid_argument));
   EXPECT_EQ(code(marked_options(int64_t{1} << 30, 8, 4096)), name(ErrorCode::exhausted));
   EXPECT_EQ(code(marked_options(100, 8, 1, DType::q8_0)), name(ErrorCode::unsupported));
+}
+
+// A prompt, a fork at its end, and an answer as long as the context, token by token; whoever runs out of room commits,
+// the fork all but its last `rewind` positions. Whether the fork survives and can be resumed that far in front of its
+// end (no farther than the sequence had committed itself before it).
+bool fork_survives_a_long_answer(int64_t prompt, int64_t rewind, bool room_for_fork) {
+  KvOptions options = marked_options(1000, 100, 1);
+  if (room_for_fork) options.fork_rewind = rewind;
+  MarkedCache marked(200, options);
+  KvCache& cache = marked.cache();
+  const SeqId id = marked.make();
+  int64_t committed = 0;
+  for (int64_t rows = 0; cache.length(id) < prompt; rows = std::min<int64_t>(100, prompt - cache.length(id))) {
+    if (marked.append(id, static_cast<int>(rows))) continue;
+    cache.commit(id, committed = cache.length(id));
+    EXPECT_OK(marked.append(id, static_cast<int>(rows)));
+  }
+  const Result<SeqId> fork = cache.fork(id, prompt);
+  if (!fork) return false;
+  const int64_t resume_at = std::max(committed, prompt - rewind);
+  while (cache.length(id) < options.context) {
+    if (marked.append(id, 1)) continue;
+    cache.commit(id, cache.length(id));
+    if (marked.append(id, 1)) continue;
+    cache.commit(*fork, resume_at);
+    if (!marked.append(id, 1)) return false;
+  }
+  return cache.resumable(*fork, resume_at) && cache.resumable(*fork, prompt);
+}
+
+TEST(KvCache, HasRoomForTheForkAtAPromptsEnd) {
+  for (const int64_t prompt : {300, 319, 320, 321, 383, 384, 385, 700, 899}) {
+    EXPECT_TRUE(fork_survives_a_long_answer(prompt, 64, true)) << prompt;
+    EXPECT_FALSE(fork_survives_a_long_answer(prompt, 64, false)) << prompt;
+  }
 }
 
 TEST(KvCache, StoresAndShowsInDonorAndSharingLayers) {
