@@ -38,7 +38,7 @@ class Inspect {
 
   Result<int> run() {
     FACET_TRY_VOID(model_.take_model(words_));
-    FACET_TRY(files_, engine::ModelFiles::open(model_.model));
+    FACET_TRY(files_, engine::ModelFiles::open(model_.model, engine::Vocabulary::optional));
     info_ = files_->info();
     if (files_->checkpoint) plan();
     Json json = described();
@@ -53,17 +53,17 @@ class Inspect {
  private:
   // Memory at -c; what does not fit is said, not an error: the file is what is asked about.
   void plan() {
-    model::KvOptions kv;
-    if (const std::optional<DType> type = dtype_named(model_.load.kv_type))
-      kv.sliding_k = kv.sliding_v = kv.full_k = kv.full_v = *type;
-    kv.context = model_.load.context;
-    Result<engine::MemoryPlan> plan =
-        engine::plan_memory(*files_, kv, model_.load.batch_rows, engine::available_memory());
+    Result<engine::MemoryPlan> plan = planned();
     if (plan.ok()) {
       plan_ = *plan;
     } else {
       info_.remarks.push_back(plan.error().message());
     }
+  }
+
+  Result<engine::MemoryPlan> planned() const {
+    FACET_TRY(const model::KvOptions kv, engine::kv_options(model_.load));
+    return engine::plan_memory(*files_, kv, model_.load.batch_rows, engine::available_memory());
   }
 
   static std::string layers_of(const model::Config& config) {
@@ -81,6 +81,7 @@ class Inspect {
     if (!info_.name.empty()) json.set("name", info_.name);
     json.set("architecture", info_.architecture);
     json.set("vocabulary", info_.vocab_size);
+    json.set("tokenizer", files_->tokenizer ? cat(files_->tokenizer->size(), " tokens") : std::string("none"));
     json.set("chat_template", files_->chat ? style_name(files_->chat->style()) : "none");
     if (files_->checkpoint) describe_checkpoint(json);
     Json::Array remarks;

@@ -31,9 +31,8 @@ Result<std::optional<std::string>> template_text(const formats::Checkpoint& chec
   return std::optional(std::move(text));
 }
 
-Result<void> open_checkpoint(ModelFiles& files) {
-  FACET_TRY(files.checkpoint, formats::Checkpoint::open(files.path));
-  FACET_TRY(files.config, model::read_config(*files.checkpoint));
+// The vocabulary and the chat format, which is written in its tokens.
+Result<void> open_vocabulary(ModelFiles& files) {
   FACET_TRY(files.tokenizer, tokenizer::Tokenizer::open(*files.checkpoint));
   if (files.tokenizer->size() > files.config.vocab_size) {
     return Error{.code = ErrorCode::corrupt,
@@ -46,8 +45,6 @@ Result<void> open_checkpoint(ModelFiles& files) {
   FACET_TRY(const std::optional<std::string> own, template_text(*files.checkpoint));
   std::optional<std::string_view> text = files.tokenizer->chat_template();
   if (own) text = *own;
-  const auto remarks = files.checkpoint->remarks();
-  files.remarks.assign(remarks.begin(), remarks.end());
   Result<std::optional<chat::ChatFormat>> chat =
       chat::ChatFormat::detect(*files.tokenizer, text, files.config.ple_width == 0);
   if (!chat.ok() && chat.error().code == ErrorCode::unsupported) {  // raw text works all the same
@@ -56,6 +53,19 @@ Result<void> open_checkpoint(ModelFiles& files) {
   }
   FACET_TRY(files.chat, std::move(chat));
   return {};
+}
+
+Result<void> open_checkpoint(ModelFiles& files, Vocabulary vocabulary) {
+  FACET_TRY(files.checkpoint, formats::Checkpoint::open(files.path));
+  FACET_TRY(files.config, model::read_config(*files.checkpoint));
+  const auto remarks = files.checkpoint->remarks();
+  files.remarks.assign(remarks.begin(), remarks.end());
+  Result<void> opened = open_vocabulary(files);
+  if (!opened.ok() && opened.error().code == ErrorCode::not_found && vocabulary == Vocabulary::optional) {
+    files.remarks.push_back(opened.error().message());
+    return {};
+  }
+  return opened;
 }
 
 // The vocabulary of a puppet: a path relative to the script.
@@ -79,13 +89,13 @@ Result<void> open_puppet(ModelFiles& files, const fs::path& script) {
 
 }  // namespace
 
-Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::string& path) {
+Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::string& path, Vocabulary vocabulary) {
   auto files = std::make_unique<ModelFiles>();
   files->path = path;
   if (path.starts_with(kPuppetPrefix)) {
     FACET_TRY_VOID(open_puppet(*files, path.substr(kPuppetPrefix.size())));
   } else {
-    FACET_TRY_VOID(open_checkpoint(*files));
+    FACET_TRY_VOID(open_checkpoint(*files, vocabulary));
   }
   return files;
 }

@@ -15,19 +15,24 @@
 
 namespace facet::engine {
 
+// Whether a model without a vocabulary is an error.
+enum class Vocabulary : uint8_t { required, optional };
+
 struct ModelFiles {
   std::string path;
   std::optional<formats::Checkpoint> checkpoint;  // none: a puppet
   std::optional<Json> puppet;                     // its script
   model::Config config;                           // of a puppet: only what it says
-  std::optional<tokenizer::Tokenizer> tokenizer;  // always there after open()
+  std::optional<tokenizer::Tokenizer> tokenizer;  // there unless open() was told that it is optional
   std::optional<chat::ChatFormat> chat;           // none: a base model, which continues raw text
   std::vector<std::string> remarks;
 
   // path: a GGUF file, a Hugging Face folder, or puppet:FILE. On the heap, since parts point to each other.
   // Errors: not_found, corrupt, unsupported, io.
-  static Result<std::unique_ptr<ModelFiles>> open(const std::string& path);
+  static Result<std::unique_ptr<ModelFiles>> open(const std::string& path,
+                                                  Vocabulary vocabulary = Vocabulary::required);
 
+  // The rest needs the vocabulary, but for info().
   // Tokens that end an answer: those of config.json and generation_config.json or the GGUF keys, those that the
   // vocabulary calls end tokens, those of the chat format (text-decoder.md 1.4).
   std::vector<Token> stop_tokens() const;

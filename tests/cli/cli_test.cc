@@ -301,9 +301,11 @@ TEST_F(Cli, InspectsAFolder) {
   for (const std::string_view key : kKeys) ASSERT_NE(config.find(key), std::string::npos);
   write("config.json", config);
   const std::string folder = std::filesystem::path(path("x")).parent_path().string();
-  const Outcome without = facet({"inspect", folder});
-  EXPECT_EQ(without.status, 3);
-  EXPECT_NE(without.err.find("no tokenizer"), std::string::npos) << without.err;
+  const Outcome without = facet({"inspect", folder, "--json"});
+  ASSERT_EQ(without.status, 0) << without.err;
+  EXPECT_EQ(text_of(parsed(without.out), "tokenizer"), "none");
+  EXPECT_NE(without.out.find("model has no tokenizer"), std::string::npos) << without.out;
+  EXPECT_EQ(facet({"run", folder, "x"}).status, 3);
   // No vocabulary is as small as the one of this model; inspect reads no weights that could contradict.
   for (const std::string_view key : kKeys)
     config.replace(config.find(key), key.size(), cat(key, "512, \"was ", key.substr(1)));
