@@ -34,7 +34,9 @@ class Index(http.server.ThreadingHTTPServer):
         self.answers = {}  # path: a list of HTTP errors that come first
         self.as_html = self.ranges = True
         self.requests = []
-        self.credentials = None
+        self.asks_for = None  # the Authorization header without which nothing is given
+        self.credentials = set()  # all Authorization headers that came
+        self.redirect = None  # where files are instead
 
     def add(self, package, wheel, data):
         self.files[wheel] = data
@@ -55,7 +57,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
         server.requests.append((self.path, self.headers.get("Range")))
-        server.credentials = self.headers.get("Authorization") or server.credentials
+        server.credentials.add(self.headers.get("Authorization"))
+        if server.asks_for and self.headers.get("Authorization") != server.asks_for:
+            return self.send_error(401)
+        if server.redirect and self.path.startswith("/files/"):
+            self.send_response(302)
+            self.send_header("Location", server.redirect + self.path)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         pending = server.answers.get(self.path)
         if pending:
             return self.send_error(pending.pop(0))
@@ -203,8 +212,18 @@ class FetchTest(unittest.TestCase):
         self.expect_model(self.fetch(PIP_INDEX_URL=""))
 
     def test_gives_name_and_password_of_the_index_address(self):
+        self.index.asks_for = "Basic bWU6c2VjcmV0"  # for its pages and its files
         self.expect_model(self.fetch(PIP_INDEX_URL=self.url("me:secret@")))
-        self.assertEqual(self.index.credentials, "Basic bWU6c2VjcmV0")
+
+    def test_a_redirection_to_another_server_goes_without_the_password(self):
+        other = Index()
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        other.files, self.index.redirect = self.index.files, f"http://127.0.0.1:{other.server_address[1]}"
+        result = self.fetch(PIP_INDEX_URL=self.url("me:secret@"))
+        other.shutdown()
+        other.server_close()
+        self.expect_model(result)
+        self.assertEqual(other.credentials, {None}, "another server never sees the password")
 
     def test_tries_the_extra_index(self):
         self.expect_model(self.fetch(PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_EXTRA_INDEX_URL=self.url()))
