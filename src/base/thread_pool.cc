@@ -4,10 +4,14 @@
 #include <sched.h>
 
 #include <atomic>
+#include <exception>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
+#include "base/log.h"
+#include "base/strings.h"
 
 namespace facet {
 namespace {
@@ -43,10 +47,17 @@ struct ThreadPool::State {
   const Work* work = nullptr;
   int64_t n_blocks = 0;
   bool stopping = false;
+  std::atomic<bool> failed{false};
+  std::exception_ptr failure;  // of the thread that set failed
   std::vector<std::thread> workers;
 
   void claim_blocks(int thread) {
-    for (int64_t block; (block = next.fetch_add(1, std::memory_order_relaxed)) < n_blocks;) (*work)(block, thread);
+    try {
+      for (int64_t block; (block = next.fetch_add(1, std::memory_order_relaxed)) < n_blocks;) (*work)(block, thread);
+    } catch (...) {
+      next.store(n_blocks, std::memory_order_relaxed);
+      if (!failed.exchange(true, std::memory_order_relaxed)) failure = std::current_exception();
+    }
   }
 
   void run(int thread) {
@@ -67,7 +78,13 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
   FACET_CHECK(n_threads >= 1);
-  for (int i = 1; i < n_threads; ++i) state_->workers.emplace_back([state = state_.get(), i] { state->run(i); });
+  std::vector<std::thread>& workers = state_->workers;
+  workers.reserve(static_cast<size_t>(n_threads - 1));
+  try {
+    for (int i = 1; i < n_threads; ++i) workers.emplace_back([state = state_.get(), i] { state->run(i); });
+  } catch (const std::exception& refused) {  // std::thread reports by throwing
+    log(LogLevel::warning, cat("only ", this->n_threads(), " of ", n_threads, " threads: ", refused.what()));
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -91,6 +108,7 @@ void ThreadPool::parallel(int64_t n_blocks, FunctionRef<void(int64_t, int)> work
   s.announce();
   s.claim_blocks(0);
   for (int left; (left = s.running.load(std::memory_order_acquire)) != 0;) wait_for_change(s.running, left);
+  if (s.failed.exchange(false, std::memory_order_relaxed)) std::rethrow_exception(std::exchange(s.failure, nullptr));
 }
 
 int usable_processors() {

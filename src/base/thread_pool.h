@@ -13,7 +13,8 @@ namespace facet {
 
 class ThreadPool {
  public:
-  // n_threads counts the calling thread: 1 starts no worker. Requires n_threads >= 1.
+  // n_threads counts the calling thread: 1 starts no worker. Requires n_threads >= 1. Where the system refuses to start
+  // as many, the pool has fewer and the log says so.
   explicit ThreadPool(int n_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -24,6 +25,8 @@ class ThreadPool {
   // Calls work(block, thread) for every block in 0…n_blocks-1, each exactly once, and returns when all have returned.
   // thread is in 0…n_threads-1 and serves to choose scratch memory. The caller takes part. Not reentrant; calls from
   // several threads must not overlap. Allocates nothing. With one block or one thread everything runs on the caller.
+  // Where work throws (memory may be exhausted), blocks that nobody has begun are left out, and the first exception
+  // leaves here once no thread works any more.
   void parallel(int64_t n_blocks, FunctionRef<void(int64_t block, int thread)> work);
 
  private:

@@ -123,8 +123,8 @@ Result<Engine> Engine::load(const std::string& path, const LoadOptions& options)
   state->options = options;
   FACET_TRY(state->files, engine::ModelFiles::open(path));
   state->info = state->files->info();
-  state->info.threads = options.threads > 0 ? options.threads : usable_processors();
-  state->pool = std::make_unique<ThreadPool>(state->info.threads);
+  state->pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : usable_processors());
+  state->info.threads = state->pool->n_threads();
   if (state->files->checkpoint) {
     FACET_TRY_VOID(load_gemma(*state));
   } else {

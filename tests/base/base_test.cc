@@ -2,17 +2,28 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
 #include <atomic>
+#include <bit>
+#include <chrono>
 #include <fstream>
+#include <new>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
 #include "base/utf8.h"
+#include "support/count_allocations.h"
 #include "support/expect.h"
 #include "support/paths.h"
 
@@ -120,11 +131,67 @@ TEST(ThreadPool, ManyShortRegionsInARow) {
   EXPECT_EQ(sum.load(), 60000);
 }
 
+TEST(ThreadPool, AnExceptionOfAnyThreadReachesTheCallerOnceAllHaveStopped) {
+  for (int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    for (int failing = 0; failing < threads; ++failing) {
+      std::atomic<int> begun = 0, ended = 0;
+      const auto work = [&](int64_t, int thread) {
+        for (++begun; begun < threads;) std::this_thread::yield();  // so that every thread has one block
+        if (thread == failing) throw std::bad_alloc();
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        ++ended;
+      };
+      EXPECT_THROW(pool.parallel(threads, work), std::bad_alloc);
+      EXPECT_EQ(ended.load(), threads - 1);
+    }
+    std::atomic<int64_t> sum = 0;  // the pool is as good as new
+    pool.parallel(100, [&](int64_t block, int) { sum += block; });
+    EXPECT_EQ(sum.load(), 4950);
+  }
+}
+
+TEST(ThreadPool, NobodyBeginsABlockAfterAnException) {
+  ThreadPool pool(2);
+  std::atomic<int> begun = 0;
+  const auto work = [&](int64_t block, int) {
+    ++begun;
+    if (block == 0) throw std::bad_alloc();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  EXPECT_THROW(pool.parallel(100'000, work), std::bad_alloc);
+  EXPECT_LT(begun.load(), 50'000);
+}
+
+TEST(ThreadPool, HasFewerThreadsWhereTheSystemRefusesThem) {
+  pthread_attr_t ordinary, absurd;
+  ASSERT_EQ(::pthread_getattr_default_np(&ordinary), 0);
+  ASSERT_EQ(::pthread_getattr_default_np(&absurd), 0);
+  ASSERT_EQ(::pthread_attr_setstacksize(&absurd, size_t{1} << 48), 0);  // more than can be addressed
+  ASSERT_EQ(::pthread_setattr_default_np(&absurd), 0);
+  set_log_level(LogLevel::off);
+  ThreadPool pool(3);
+  set_log_level(LogLevel::warning);
+  ASSERT_EQ(::pthread_setattr_default_np(&ordinary), 0);
+  EXPECT_EQ(pool.n_threads(), 1);
+  int64_t sum = 0;
+  pool.parallel(100, [&](int64_t block, int) { sum += block; });
+  EXPECT_EQ(sum, 4950);
+}
+
 TEST(Random, SequenceIsFixed) {
-  Random a(42), b(42), c(43);
-  EXPECT_EQ(a.next(), b.next());
-  EXPECT_NE(a.next(), c.next());
-  for (int i = 0; i < 1000; ++i) EXPECT_LT(a.below(7), 7u);
+  Random random(42);
+  for (const uint32_t expected : {0xC2F57BD6u, 0x6B07C4A9u, 0x72B7B29Bu, 0x44215383u})
+    EXPECT_EQ(random.next(), expected);
+  EXPECT_NE(Random(42).next(), Random(43).next());
+}
+
+TEST(Random, NumbersStayBelowTheirBound) {
+  Random random(1);
+  std::array<int, 7> hits{};
+  for (int i = 0; i < 7000; ++i) ++hits.at(random.below(7));
+  for (const int n : hits) EXPECT_NEAR(n, 1000, 200);
+  for (int i = 0; i < 1000; ++i) EXPECT_LT(random.uniform(), 1.0);
 }
 
 }  // namespace
