@@ -64,15 +64,23 @@ Result<void> write_all(const Descriptor& file, Bytes contents, const fs::path& p
   return {};
 }
 
-// madvise wants whole pages: the pages that lie entirely inside `part`.
-void advise(Bytes part, int advice) {
-  const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = (std::bit_cast<uintptr_t>(part.data()) + page - 1) / page * page;
-  const uintptr_t end = (std::bit_cast<uintptr_t>(part.data()) + part.size()) / page * page;
-  if (begin < end) ::madvise(std::bit_cast<void*>(begin), end - begin, advice);
+// madvise wants whole pages. Advice only: what the kernel answers changes nothing.
+void advise(Bytes pages, int advice) {
+  if (!pages.empty()) ::madvise(const_cast<std::byte*>(pages.data()), pages.size(), advice);
 }
 
 }  // namespace
+
+Bytes pages_of(Bytes part, Pages which) {
+  const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = std::bit_cast<uintptr_t>(part.data()), end = begin + part.size();
+  const auto down = [&](uintptr_t at) { return at / page * page; };
+  const auto up = [&](uintptr_t at) { return (at + page - 1) / page * page; };
+  const uintptr_t first = which == Pages::touched ? down(begin) : up(begin);
+  const uintptr_t last = which == Pages::touched ? up(end) : down(end);
+  if (part.empty() || first >= last) return {};
+  return {std::bit_cast<const std::byte*>(first), last - first};
+}
 
 Result<MappedFile> MappedFile::open(const fs::path& path) {
   // Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
@@ -103,8 +111,8 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
-void MappedFile::will_need(Bytes part) const { advise(part, MADV_WILLNEED); }
-void MappedFile::release(Bytes part) const { advise(part, MADV_DONTNEED); }
+void MappedFile::will_need(Bytes part) const { advise(pages_of(part, Pages::touched), MADV_WILLNEED); }
+void MappedFile::release(Bytes part) const { advise(pages_of(part, Pages::inside), MADV_DONTNEED); }
 
 Result<std::string> read_file(const fs::path& path, uint64_t max_bytes) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

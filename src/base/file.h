@@ -35,7 +35,8 @@ class MappedFile {
   Bytes bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
 
-  // Tells the kernel that these bytes will soon be read, or will not be read again (their pages may be dropped).
+  // Tells the kernel that these bytes will soon be read (all pages they touch), or will not be read again (pages that
+  // hold nothing else may be dropped).
   void will_need(Bytes part) const;
   void release(Bytes part) const;
 
@@ -44,6 +45,10 @@ class MappedFile {
   size_t size_ = 0;
   std::filesystem::path path_;
 };
+
+// The pages that `part` touches, or those that lie entirely inside it; may be empty, then without an address.
+enum class Pages : uint8_t { touched, inside };
+Bytes pages_of(Bytes part, Pages which);
 
 // The whole file as a string. Errors: not_found, io; exhausted when it is larger than max_bytes.
 Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes);

@@ -104,6 +104,24 @@ TEST(File, AtomicWriteReplacesAndMapsBack) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
+TEST(File, PagesAreTouchedOrInside) {
+  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const auto pages = [&](size_t first, size_t size, Pages which) {
+    const Bytes part(std::bit_cast<const std::byte*>(16 * page + first), size);
+    const Bytes whole = pages_of(part, which);
+    return whole.empty() ? std::pair(size_t{0}, size_t{0})
+                         : std::pair(std::bit_cast<uintptr_t>(whole.data()) / page - 16, whole.size() / page);
+  };
+  using Range = std::pair<size_t, size_t>;                 // first page and how many
+  EXPECT_EQ(pages(10, 100, Pages::touched), Range(0, 1));  // a row of a table is smaller than a page
+  EXPECT_EQ(pages(10, 100, Pages::inside), Range(0, 0));
+  EXPECT_EQ(pages(page - 1, 2, Pages::touched), Range(0, 2));
+  EXPECT_EQ(pages(page - 1, page + 1, Pages::inside), Range(1, 1));
+  EXPECT_EQ(pages(0, 3 * page, Pages::touched), Range(0, 3));
+  EXPECT_EQ(pages(0, 3 * page, Pages::inside), Range(0, 3));
+  EXPECT_EQ(pages(5, 0, Pages::touched), Range(0, 0));
+}
+
 TEST(File, MissingFilesAndFoldersAreErrors) {
   EXPECT_EQ(MappedFile::open("/no/such/file").error().code, ErrorCode::not_found);
   EXPECT_EQ(MappedFile::open("/").error().code, ErrorCode::io);
