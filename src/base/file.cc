@@ -69,6 +69,24 @@ void advise(Bytes pages, int advice) {
   if (!pages.empty()) ::madvise(const_cast<std::byte*>(pages.data()), pages.size(), advice);
 }
 
+// A new file beside path, with the permissions that the umask leaves; its name goes to `temporary`.
+Result<int> create_beside(const fs::path& path, std::string& temporary) {
+  constexpr int kTries = 100;  // names of files that an interrupted process has left are passed over
+  for (int i = 0; i < kTries; ++i) {
+    temporary = cat(path, ".", ::getpid(), "-", i, ".tmp");
+    const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file >= 0) return file;
+    if (errno != EEXIST) break;
+  }
+  return system_error("cannot create a temporary file", temporary);
+}
+
+// The permissions of the file at path, if there is one, become those of `file`.
+bool keep_permissions(const Descriptor& file, const fs::path& path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) != 0 || ::fchmod(file.get(), status.st_mode & 0777) == 0;
+}
+
 }  // namespace
 
 Bytes pages_of(Bytes part, Pages which) {
@@ -135,11 +153,11 @@ Result<std::string> read_file(const fs::path& path, uint64_t max_bytes) {
 }
 
 Result<void> write_file_atomic(const fs::path& path, Bytes contents) {
-  std::string temporary = cat(path, ".XXXXXX");
-  Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC));
-  if (!file.ok()) return system_error("cannot create a temporary file", temporary);
+  std::string temporary;
+  FACET_TRY(const int created, create_beside(path, temporary));
+  Descriptor file(created);
   Result<void> result = write_all(file, contents, temporary);
-  if (result.ok() && (::fchmod(file.get(), 0644) != 0 || ::fsync(file.get()) != 0 || !file.close()))
+  if (result.ok() && (!keep_permissions(file, path) || ::fsync(file.get()) != 0 || !file.close()))
     result = system_error("cannot write", temporary);
   if (result.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) result = system_error("cannot replace", path);
   if (!result.ok()) ::unlink(temporary.c_str());

@@ -54,6 +54,7 @@ Bytes pages_of(Bytes part, Pages which);
 Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes);
 
 // Writes to a temporary file beside path, flushes it to disk and renames it: readers see the old or the new contents.
+// A new file gets the permissions that the umask leaves; one that is replaced hands on its own.
 Result<void> write_file_atomic(const std::filesystem::path& path, Bytes contents);
 
 }  // namespace facet

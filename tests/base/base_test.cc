@@ -104,6 +104,28 @@ TEST(File, AtomicWriteReplacesAndMapsBack) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
+TEST(File, AtomicWriteRespectsUmaskAndTheOldPermissions) {
+  namespace fs = std::filesystem;
+  const testing::TemporaryFolder folder;
+  const mode_t before = ::umask(077);
+  const Result<void> fresh = write_file_atomic(folder.path() / "private", as_bytes("x"));
+  std::ofstream(folder.path() / "shared") << "old";
+  fs::permissions(folder.path() / "shared", fs::perms(0664));
+  const Result<void> replaced = write_file_atomic(folder.path() / "shared", as_bytes("new"));
+  ::umask(before);
+  ASSERT_OK(fresh);
+  ASSERT_OK(replaced);
+  EXPECT_EQ(fs::status(folder.path() / "private").permissions(), fs::perms(0600));
+  EXPECT_EQ(fs::status(folder.path() / "shared").permissions(), fs::perms(0664));
+}
+
+TEST(File, AtomicWriteNamesTheFolderThatIsNotThere) {
+  const Result<void> written = write_file_atomic("/no/such/folder/x", as_bytes("x"));
+  ASSERT_FALSE(written.ok());
+  EXPECT_EQ(written.error().code, ErrorCode::not_found);
+  EXPECT_THAT(written.error().message(), ::testing::HasSubstr("/no/such/folder/x"));
+}
+
 TEST(File, PagesAreTouchedOrInside) {
   const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   const auto pages = [&](size_t first, size_t size, Pages which) {
