@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "base/strings.h"
+#include "base/utf8.h"
 
 namespace facet {
 namespace {
@@ -34,8 +35,9 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool end_array() override { return close(); }
   bool key(string_t& value) override {
     if (!levels_.back().names.insert(value).second)
-      return fail(
-          {.code = ErrorCode::corrupt, .what = cat("JSON object has the name \"", value, "\" twice"), .where = where_});
+      return fail({.code = ErrorCode::corrupt,
+                   .what = cat("JSON object has the name \"", excerpt(value), "\" twice"),
+                   .where = where_});
     levels_.back().key = std::move(value);
     return true;
   }
@@ -46,11 +48,14 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
       ++column;
       if (text_[i] == '\n') ++line, column = 1;
     }
-    std::string detail =
-        problem.what();  // "[json.exception.parse_error.101] parse error at line …: syntax error while …"
-    if (const size_t colon = detail.find(": "); colon != std::string::npos) detail = detail.substr(colon + 2);
+    // "[json.exception.parse_error.101] parse error at line …: syntax error while … last read: '…'; expected …". What
+    // was read last may be as long as the text.
+    std::string_view detail = problem.what();
+    if (const size_t colon = detail.find(": "); colon != detail.npos) detail.remove_prefix(colon + 2);
+    constexpr size_t kLongest = 300;
+    const std::string shown = detail.size() <= kLongest ? std::string(detail) : excerpt(detail);
     return fail({.code = ErrorCode::corrupt,
-                 .what = cat("not valid JSON at line ", line, ", column ", column, ": ", detail),
+                 .what = cat("not valid JSON at line ", line, ", column ", column, ": ", shown),
                  .where = where_});
   }
 
@@ -72,6 +77,12 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool add(Json value) {
+    if (++values_ > limits_.values)
+      return fail({.code = ErrorCode::exhausted,
+                   .what = "JSON text holds too many values",
+                   .where = where_,
+                   .expected = cat("at most ", limits_.values),
+                   .found = "more"});
     if (levels_.empty()) {
       root_ = std::move(value);
     } else if (Json::Array* array = levels_.back().value.array()) {
@@ -103,6 +114,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   std::string where_;
   Json::Limits limits_;
   std::vector<Level> levels_;
+  size_t values_ = 0;
   Json root_;
   std::optional<Error> error_;
 };

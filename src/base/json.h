@@ -32,6 +32,7 @@ class Json {
   struct Limits {
     int depth = 64;
     size_t bytes = size_t{256} << 20;
+    size_t values = size_t{1} << 20;  // a value of two bytes of text ("0,") takes 40 in memory, a member about 150
   };
   // Strict RFC 8259 UTF-8 text. Errors: corrupt (with line and column; duplicate names too), exhausted (a limit).
   // `where` names the text in messages.

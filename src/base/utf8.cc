@@ -78,4 +78,27 @@ std::string utf8_repair(std::string_view text) {
   return out;
 }
 
+std::string printable(std::string_view text) {
+  const std::string valid = utf8_repair(text);
+  std::string out;
+  out.reserve(valid.size());
+  for (std::string_view rest = valid; !rest.empty();) {
+    const std::string_view character = rest.substr(0, utf8_length(rest));
+    const unsigned char first = at(character, 0);
+    const bool harmless = first == '\n' || first == '\t';
+    const bool control = first < 0x20 || first == 0x7F || (first == 0xC2 && at(character, 1) < 0xA0);
+    out += control && !harmless ? "\xEF\xBF\xBD" : character;
+    rest.remove_prefix(character.size());
+  }
+  return out;
+}
+
+std::string excerpt(std::string_view text) {
+  constexpr size_t kMost = 80;
+  if (text.size() <= kMost) return std::string(text);
+  text = text.substr(0, kMost);
+  text.remove_suffix(utf8_incomplete_tail(text));
+  return std::string(text) + "\u2026";
+}
+
 }  // namespace facet

@@ -18,4 +18,11 @@ bool utf8_valid(std::string_view text);
 // Valid text: every maximal invalid part becomes U+FFFD.
 std::string utf8_repair(std::string_view text);
 
+// Text of a stranger's file for a terminal: what is no character, and control characters but newline and tab, become
+// U+FFFD. An escape sequence in a tensor's name thus moves no cursor.
+std::string printable(std::string_view text);
+
+// The beginning of a stranger's text for a message: all of it up to 80 bytes, else as many whole characters and "…".
+std::string excerpt(std::string_view text);
+
 }  // namespace facet

@@ -73,6 +73,25 @@ TEST(Json, RefusesDuplicateNamesAndDeepNesting) {
   EXPECT_EQ(Json::parse(std::string(100, '['), "t").error().code, ErrorCode::exhausted);
 }
 
+TEST(Json, ManySmallValuesAreNotWorthTheirMemory) {
+  EXPECT_OK(Json::parse("[1,[2],3]", "t", {.values = 5}));
+  const Result<Json> json = Json::parse("[1,[2],3]", "t", {.values = 4});
+  ASSERT_FALSE(json.ok());
+  EXPECT_EQ(json.error().message(), "t: JSON text holds too many values: expected at most 4, found more");
+
+  std::string text = "[0";
+  for (int i = 0; i < 4'000'000; ++i) text += ",0";  // 8 MB; as values 160
+  const int64_t before = testing::bytes_allocated();
+  EXPECT_EQ(Json::parse(text + "]", "t").error().code, ErrorCode::exhausted);
+  EXPECT_LT(testing::bytes_allocated() - before, 128 << 20);
+}
+
+TEST(Json, MessagesDoNotRepeatALongText) {
+  const std::string text(100'000, 'a');
+  EXPECT_LT(Json::parse("\"" + text, "t").error().message().size(), 500u);
+  EXPECT_LT(Json::parse("{\"" + text + "\":1,\"" + text + "\":2}", "t").error().message().size(), 500u);
+}
+
 TEST(Utf8, KnowsLengthsAndInvalidBytes) {
   EXPECT_EQ(utf8_length("a"), 1u);
   EXPECT_EQ(utf8_length("\xE2\x96\x81x"), 3u);
@@ -91,6 +110,22 @@ TEST(Utf8, IncompleteTailIsWhatMoreBytesCouldComplete) {
 
 TEST(Utf8, RepairReplacesEachMaximalInvalidPart) {
   EXPECT_EQ(utf8_repair("a\xF0\x9F\x98z\x80\x80"), "a\xEF\xBF\xBDz\xEF\xBF\xBD\xEF\xBF\xBD");
+}
+
+TEST(Utf8, PrintableTextMovesNoCursor) {
+  EXPECT_EQ(printable("a\tb\n\xC3\xA9 \xE4\xB8\x96"), "a\tb\n\xC3\xA9 \xE4\xB8\x96");
+  EXPECT_EQ(printable("\x1B[2Jx\r\x7F"), "\xEF\xBF\xBD[2Jx\xEF\xBF\xBD\xEF\xBF\xBD");
+  EXPECT_EQ(printable("\xC2\x9B"
+                      "2J\xC2\xA0"),
+            "\xEF\xBF\xBD"
+            "2J\xC2\xA0");  // CSI as one character; a space
+  EXPECT_EQ(printable("a\xFFz"), "a\xEF\xBF\xBDz");
+}
+
+TEST(Utf8, ExcerptsCutNoCharacter) {
+  EXPECT_EQ(excerpt("short"), "short");
+  EXPECT_EQ(excerpt(std::string(80, 'x')), std::string(80, 'x'));
+  EXPECT_EQ(excerpt(std::string(79, 'x') + "\xC3\xA9!"), std::string(79, 'x') + "\u2026");
 }
 
 TEST(File, AtomicWriteReplacesAndMapsBack) {
