@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "base/strings.h"
+#include "base/utf8.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
@@ -159,7 +160,7 @@ class Inspect {
       } else {
         const bool bytes = key.ends_with("_bytes") && value.integer() != nullptr;
         const std::string text = bytes                       ? engine::readable_bytes(*value.integer())
-                                 : value.string() != nullptr ? *value.string()
+                                 : value.string() != nullptr ? printable(*value.string())
                                                              : value.dump();
         std::printf("%-16s %s\n", bytes ? label.substr(0, label.size() - 6).c_str() : label.c_str(), text.c_str());
       }
@@ -176,10 +177,10 @@ class Inspect {
     }
     for (const Json& row : *value.array()) {
       if (row.string() != nullptr) {
-        std::printf("%-16s %s\n", label.substr(0, label.size() - 1).c_str(), row.string()->c_str());
+        std::printf("%-16s %s\n", label.substr(0, label.size() - 1).c_str(), printable(*row.string()).c_str());
       } else {
-        std::printf("  %-48s %-5s %s\n", row.find("name")->string()->c_str(), row.find("type")->string()->c_str(),
-                    row.find("shape")->string()->c_str());
+        std::printf("  %-48s %-5s %s\n", printable(*row.find("name")->string()).c_str(),
+                    row.find("type")->string()->c_str(), row.find("shape")->string()->c_str());
       }
     }
   }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/strings.h"
+#include "base/utf8.h"
 #include "engine/error_table.h"
 
 namespace facet::cli {
@@ -33,7 +34,7 @@ int report(const Error& error) {
 }
 
 void note(std::string_view text) {
-  const std::string line = cat("facet: ", text, "\n");
+  const std::string line = cat("facet: ", printable(text), "\n");
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 

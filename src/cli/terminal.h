@@ -11,7 +11,7 @@ namespace facet::cli {
 
 // Prints "facet: MESSAGE" on standard error and returns the exit status of its kind.
 int report(const Error& error);
-// "facet: TEXT" on standard error.
+// "facet: TEXT" on standard error, printable (base/utf8.h).
 void note(std::string_view text);
 
 // Standard output at once, without buffering in between.

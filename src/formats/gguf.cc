@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "base/strings.h"
+#include "base/utf8.h"
 
 namespace facet::formats {
 namespace {
@@ -45,7 +46,7 @@ class Reader {
 
   Error error(std::string what, std::string expected = {}, std::string found = {}, std::string_view item = {}) const {
     std::string where = cat(source_.name(), ", byte ", at_);
-    if (!item.empty()) where = cat(source_.name(), ": ", item);
+    if (!item.empty()) where = cat(source_.name(), ": ", excerpt(item));
     return {.code = ErrorCode::corrupt,
             .what = std::move(what),
             .where = std::move(where),
@@ -70,9 +71,10 @@ class Reader {
 
   Result<std::string_view> string(std::string_view what) {
     FACET_TRY(const uint64_t length, number<uint64_t>(what));
-    if (length > std::min(remaining(), kMaxString))
-      return error(cat("length of ", what, " is larger than the rest of the file"), cat("at most ", remaining()),
-                   cat(length));
+    const uint64_t most = std::min(remaining(), kMaxString);
+    if (length > most)
+      return error(cat("length of ", what, " is larger than the rest of the file, or than a limit"),
+                   cat("at most ", most), cat(length));
     FACET_TRY(const Bytes bytes, take(length, what));
     return as_text(bytes);
   }
@@ -95,9 +97,10 @@ Result<GgufValue> read_array(Reader& reader, std::string_view key) {
   FACET_TRY(const uint64_t count, reader.number<uint64_t>("an array's length"));
   if (element == GgufType::array) return reader.error("arrays of arrays are not allowed", {}, {}, key);
   const uint64_t least = element == GgufType::string ? 8 : bytes_of(element);
-  if (count > std::min(reader.remaining() / least, kMaxCount))
-    return reader.error("array is longer than the rest of the file",
-                        cat("at most ", reader.remaining() / least, " elements"), cat(count), key);
+  const uint64_t most = std::min(reader.remaining() / least, kMaxCount);
+  if (count > most)
+    return reader.error("array is longer than the rest of the file, or than a limit",
+                        cat("at most ", most, " elements"), cat(count), key);
   GgufValue value{.type = GgufType::array, .element = element, .count = count, .bytes = {}};
   if (element != GgufType::string) {
     FACET_TRY(value.bytes, reader.take(count * bytes_of(element), "an array"));
@@ -239,6 +242,7 @@ Result<void> place_tensors(const Reader& reader, GgufFile& file, int64_t data_st
 
 Result<GgufFile> read_gguf(const ByteSource& source) {
   GgufFile file;
+  file.metadata = GgufMetadata(source.name());
   Reader reader(source, source.mapped(0, source.size()));
   uint64_t n_tensors = 0;
   FACET_TRY(const uint64_t n_pairs, read_header(reader, file, n_tensors));

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "base/utf8.h"
 
 namespace facet::formats {
 namespace {
@@ -43,12 +44,12 @@ std::optional<double> number_at(GgufType type, Bytes bytes, size_t i) {
   return static_cast<double>(*integer);
 }
 
-Error wrong_type(std::string_view key, std::string_view expected, const GgufValue& value) {
-  return {.code = ErrorCode::corrupt,
-          .what = "metadata key has the wrong type or range",
-          .where = std::string(key),
-          .expected = std::string(expected),
-          .found = name(value.type)};
+// "u64 18446744073709551615", "f32 0.5", "array of string": for messages.
+std::string described(const GgufValue& value) {
+  if (value.type == GgufType::u64) return cat("u64 ", load<uint64_t>(value.bytes, 0));
+  if (value.is_array()) return cat("array of ", name(value.element));
+  if (const std::optional<double> number = value.number()) return cat(name(value.type), ' ', *number);
+  return name(value.type);
 }
 
 }  // namespace
@@ -107,6 +108,14 @@ std::optional<std::vector<std::string_view>> GgufValue::strings() const {
     rest = rest.subspan(sizeof length + length);
   }
   return out;
+}
+
+Error GgufMetadata::wrong_type(std::string_view key, std::string_view expected, const GgufValue& value) const {
+  return {.code = ErrorCode::corrupt,
+          .what = "metadata key has the wrong type or range",
+          .where = file_.empty() ? excerpt(key) : cat(file_, ": ", excerpt(key)),
+          .expected = std::string(expected),
+          .found = described(value)};
 }
 
 const GgufValue* GgufMetadata::find(std::string_view key) const {

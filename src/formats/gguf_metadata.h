@@ -41,10 +41,14 @@ class GgufValue {
 
 class GgufMetadata {
  public:
+  GgufMetadata() = default;
+  explicit GgufMetadata(std::string file) : file_(std::move(file)) {}  // its name, for messages
+
   const GgufValue* find(std::string_view key) const;
   std::span<const std::pair<std::string_view, GgufValue>> all() const { return pairs_; }
 
-  // The value, or nullopt where the key is absent. A present key of a wrong type is an Error (corrupt, naming the key).
+  // The value, or nullopt where the key is absent. A present key of a wrong type is an Error (corrupt, naming file and
+  // key).
   Result<std::optional<int64_t>> integer(std::string_view key) const;
   Result<std::optional<double>> number(std::string_view key) const;
   Result<std::optional<bool>> boolean(std::string_view key) const;
@@ -54,6 +58,9 @@ class GgufMetadata {
   void add(std::string_view key, GgufValue value);
 
  private:
+  Error wrong_type(std::string_view key, std::string_view expected, const GgufValue& value) const;
+
+  std::string file_;
   std::vector<std::pair<std::string_view, GgufValue>> pairs_;
   std::unordered_map<std::string_view, size_t> index_;
 };

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "base/strings.h"
+#include "base/utf8.h"
 
 namespace facet::formats {
 namespace {
@@ -16,7 +17,7 @@ Error corrupt(const ByteSource& source, std::string_view tensor, std::string wha
               std::string found = {}) {
   return {.code = ErrorCode::corrupt,
           .what = std::move(what),
-          .where = tensor.empty() ? source.name() : cat(source.name(), ": ", tensor),
+          .where = tensor.empty() ? source.name() : cat(source.name(), ": ", excerpt(tensor)),
           .expected = std::move(expected),
           .found = std::move(found)};
 }

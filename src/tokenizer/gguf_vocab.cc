@@ -1,7 +1,9 @@
 // Vocabulary from GGUF metadata (spec/tokenizer.md 3.2 and 11). Two algorithms share the key names; what the file holds
 // decides between them, since converters disagree on the name of the model.
+#include <algorithm>
 #include <cmath>
 
+#include "base/utf8.h"
 #include "tokenizer/vocab_file.h"
 
 namespace facet::tokenizer {
@@ -20,7 +22,7 @@ class Reader {
       return Error{ErrorCode::not_found, "file has no tokenizer", file_.where, "key tokenizer.ggml.model", {}};
     FACET_TRY(const std::optional<std::string_view> pre, metadata_.string("tokenizer.ggml.pre"));
     if (*model != "gemma4" && *model != "llama")
-      return file_.unsupported("tokenizer is of another kind", "gemma4 or llama", std::string(*model));
+      return file_.unsupported("tokenizer is of another kind", "gemma4 or llama", excerpt(*model));
     FACET_TRY(file_.strings, strings(kTokens));
     FACET_TRY_VOID(read_types());
     const bool gemma4 = *model == "gemma4" || pre == "gemma4";
@@ -76,8 +78,7 @@ class Reader {
     for (const std::string_view line : lines) {
       const size_t cut = line.find(' ', 1);
       if (cut == line.npos || cut + 1 == line.size())
-        return file_.corrupt(cat("merge ", file_.merges.size(), " is not two tokens"), "left right",
-                             std::string(line.substr(0, 80)));
+        return file_.corrupt(cat("merge ", file_.merges.size(), " is not two tokens"), "left right", excerpt(line));
       file_.merges.push_back({line.substr(0, cut), line.substr(cut + 1)});
     }
     return {};
@@ -87,8 +88,9 @@ class Reader {
     FACET_TRY(const formats::GgufValue* value, per_token(kScores));
     std::optional<std::vector<float>> scores = value->floats();
     if (!scores) return file_.corrupt(cat(kScores, " has the wrong type"), "numbers", name(value->element));
-    for (const float score : *scores)
-      if (std::isnan(score)) return file_.corrupt("score is not a number");
+    const auto nan = std::ranges::find_if(*scores, [](float score) { return std::isnan(score); });
+    if (nan != scores->end())
+      return file_.corrupt(cat("score of token ", nan - scores->begin(), " is not a number"), "a number", "NaN");
     file_.scores = *std::move(scores);
     FACET_TRY(const std::optional<bool> prefix, metadata_.boolean("tokenizer.ggml.add_space_prefix"));
     if (prefix.value_or(false)) return file_.unsupported("tokenizer puts a space before every text");

@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 
+#include "base/utf8.h"
+
 namespace facet::tokenizer {
 namespace {
 
@@ -81,8 +83,7 @@ class MergeResolver {
   Result<Token> find(std::string_view string) const {
     const std::optional<Token> token = vocab_.find(string);
     if (token) return *token;
-    return file_.corrupt("a merge names a string that is not in the vocabulary", "a token's string",
-                         std::string(string.substr(0, 80)));
+    return file_.corrupt("a merge names a string that is not in the vocabulary", "a token's string", excerpt(string));
   }
 
   const VocabFile& file_;

@@ -292,6 +292,27 @@ TEST_F(Cli, InspectsAGgufFile) {
     EXPECT_NE(json.find(key), nullptr) << key;
 }
 
+TEST_F(Cli, ANameInAFileMovesNoCursor) {
+  std::string bytes = contents(small_model());
+  const std::string_view name = "token_embd.weight";
+  const size_t place = bytes.find(name);
+  ASSERT_NE(place, bytes.npos);
+  bytes[place] = '\x1B';
+  write("escape.gguf", bytes);
+  const Outcome listed = facet({"inspect", path("escape.gguf"), "--tensors"});
+  ASSERT_EQ(listed.status, 0) << listed.err;
+  EXPECT_NE(listed.out.find("\xEF\xBF\xBDoken_embd.weight"), std::string::npos);
+  EXPECT_EQ(listed.out.find('\x1B'), std::string::npos);
+  const size_t key = bytes.find("general.architecture");
+  ASSERT_NE(key, bytes.npos);
+  bytes.replace(bytes.find("gemma4", key), 6, "\x1B[2Jmm");
+  write("escape.gguf", bytes);
+  const Outcome refused = facet({"inspect", path("escape.gguf")});
+  EXPECT_EQ(refused.status, 5) << refused.err;
+  EXPECT_NE(refused.err.find("\xEF\xBF\xBD[2Jmm"), std::string::npos) << refused.err;
+  EXPECT_EQ(refused.err.find('\x1B'), std::string::npos);
+}
+
 TEST_F(Cli, InspectsAFolder) {
   const std::filesystem::path source = source_path("tests/golden/data/text/tiny-e");
   for (const char* name : {"generation_config.json", "model.safetensors"})

@@ -129,7 +129,7 @@ TEST(HostileGguf, ScoresMayBeInfiniteButNotNotANumber) {
   SmallVocab vocab = testing::words();
   const Token token = vocab.add("zz");
   vocab.set_score(token, std::numeric_limits<float>::quiet_NaN());
-  EXPECT_THAT(gguf_error(vocab.gguf(Algorithm::scores)), HasSubstr("score is not a number"));
+  EXPECT_THAT(gguf_error(vocab.gguf(Algorithm::scores)), HasSubstr(cat("score of token ", token, " is not a number")));
   for (const float score : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
     vocab.set_score(token, score);
     EXPECT_EQ(testing::open(vocab.gguf(Algorithm::scores)).encode("zz", Markers::no), std::vector<Token>{token});
