@@ -24,6 +24,18 @@ bool present(const fs::path& path) {
   return fs::exists(path, error);
 }
 
+// model-00002-of-00003.gguf, and the like: five digits on both sides, and not the first.
+bool is_later_part(std::string_view name) {
+  constexpr std::string_view kPattern = "-00000-of-00000.gguf";
+  if (name.size() < kPattern.size()) return false;
+  name.remove_prefix(name.size() - kPattern.size());
+  for (size_t i = 0; i < name.size(); ++i) {
+    const bool digit = name[i] >= '0' && name[i] <= '9';
+    if (kPattern[i] == '0' ? !digit : name[i] != kPattern[i]) return false;
+  }
+  return !name.starts_with("-00001-");
+}
+
 }  // namespace
 
 std::optional<int64_t> elements_of(std::span<const int64_t> shape) {
@@ -164,12 +176,15 @@ class CheckpointBuilder {
   // A folder may hold one GGUF file (or the parts of one).
   Result<Checkpoint> lone_gguf() {
     std::vector<fs::path> files;
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(out_.path_, ignored)) {
-      const std::string name = entry.path().filename().string();
-      const bool later_part = name.find("-of-") != std::string::npos && name.find("-00001-of-") == std::string::npos;
-      if (name.ends_with(".gguf") && !name.starts_with("mmproj") && !later_part) files.push_back(entry.path());
+    std::error_code problem;
+    for (fs::directory_iterator at(out_.path_, problem), end; !problem && at != end; at.increment(problem)) {
+      const std::string name = at->path().filename().string();
+      if (name.ends_with(".gguf") && !name.starts_with("mmproj") && !is_later_part(name)) files.push_back(at->path());
     }
+    if (problem)
+      return Error{.code = ErrorCode::io,
+                   .what = cat("cannot read the folder: ", problem.message()),
+                   .where = out_.path_.string()};
     if (files.size() == 1) return Checkpoint::open(files.front());
     if (files.empty())
       return Error{.code = ErrorCode::not_found,

@@ -70,6 +70,16 @@ TEST_F(SplitGguf, OpensAllPartsFromTheFirst) {
 
 TEST_F(SplitGguf, AFolderOfPartsOpens) { EXPECT_EQ(message_of(folder_.path()), ""); }
 
+TEST(Checkpoint, OnlyNumberedNamesAreLaterPartsOfAFolder) {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "best-of-gemma.gguf", part(0, 1, "tensor0").bytes());
+  EXPECT_EQ(message_of(folder.path()), "");
+  write_bytes(folder.path() / "x-00002-of-00003.gguf", part(1, 3, "tensor1").bytes());
+  EXPECT_EQ(message_of(folder.path()), "");
+  write_bytes(folder.path() / "x-0002-of-00003.gguf", part(0, 1, "tensor0").bytes());
+  EXPECT_MESSAGE(folder.path(), "several GGUF files");
+}
+
 TEST_F(SplitGguf, ALaterPartNamesTheFirst) { EXPECT_MESSAGE(path(1), "model-00001-of-00003.gguf"); }
 
 TEST_F(SplitGguf, AMissingPartIsNamed) {
