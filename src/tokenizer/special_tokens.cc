@@ -21,7 +21,7 @@ Cut cut_of(TokenClass token_class, TokenType type) {
 
 }  // namespace
 
-SpecialTokens::SpecialTokens(const VocabFile& file, const Vocab& vocab) : nodes_(1) {
+Result<SpecialTokens> SpecialTokens::build(const VocabFile& file, const Vocab& vocab) {
   std::vector<std::pair<Token, bool>> cut;
   size_t bytes = 0;
   for (Token token = 0; token < vocab.size(); ++token) {
@@ -30,8 +30,14 @@ SpecialTokens::SpecialTokens(const VocabFile& file, const Vocab& vocab) : nodes_
     cut.emplace_back(token, how == Cut::always);
     bytes += vocab.string(token).size();
   }
-  edges_.resize(std::bit_ceil(bytes + bytes / 2 + 8));
-  for (const auto& [token, always] : cut) add(vocab.string(token), token, always);
+  if (bytes > kMaxSpecialBytes)
+    return file.unsupported("special tokens are too long together", cat("at most ", kMaxSpecialBytes, " bytes"),
+                            cat(bytes, " bytes"));
+  SpecialTokens special;
+  special.nodes_.resize(1);
+  special.edges_.resize(std::bit_ceil(bytes + bytes / 2 + 8));
+  for (const auto& [token, always] : cut) special.add(vocab.string(token), token, always);
+  return special;
 }
 
 uint32_t SpecialTokens::child(uint32_t node, char byte) const {

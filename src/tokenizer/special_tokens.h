@@ -13,7 +13,8 @@ namespace facet::tokenizer {
 class SpecialTokens {
  public:
   SpecialTokens() = default;
-  SpecialTokens(const VocabFile& file, const Vocab& vocab);
+  // Errors: unsupported (more than kMaxSpecialBytes).
+  static Result<SpecialTokens> build(const VocabFile& file, const Vocab& vocab);
 
   struct Match {
     size_t begin, size;  // begin == text.size(): there is none

@@ -31,7 +31,7 @@ struct Tokenizer::State {
 Result<std::unique_ptr<Tokenizer::State>> Tokenizer::State::build(const VocabFile& file) {
   auto state = std::make_unique<State>();
   FACET_TRY(state->vocab, Vocab::build(file));
-  state->special = SpecialTokens(file, state->vocab);
+  FACET_TRY(state->special, SpecialTokens::build(file, state->vocab));
   state->cutter = RunCutter(state->vocab);
   if (file.algorithm == Algorithm::ranked_merges) {
     FACET_TRY(state->rules, RankedMerges::build(file, state->vocab));

@@ -51,6 +51,8 @@ struct VocabFile {
 // Limits of a vocabulary. The longest string of Gemma's is 93 bytes; matching costs this much for each byte of text.
 inline constexpr size_t kMaxTokenBytes = 1024;
 inline constexpr size_t kMaxTokens = size_t{1} << 24;
+// Bytes of all special tokens together (Gemma 3: 76 kB); the tree that finds them takes up to 60 bytes for each.
+inline constexpr size_t kMaxSpecialBytes = size_t{1} << 20;
 
 // The byte that <0x00> to <0xFF> stand for.
 std::optional<uint8_t> byte_of(std::string_view string);

@@ -159,6 +159,13 @@ TEST(HostileGguf, AStringBeyondTheLimitIsUnsupported) {
   EXPECT_THAT(gguf_error(vocab.gguf()), HasSubstr("too long"));
 }
 
+TEST(HostileGguf, SpecialTokensBeyondTheLimitAreUnsupported) {
+  SmallVocab vocab = testing::words();
+  for (int i = 0; i < 1030; ++i)
+    vocab.add(std::string(kMaxTokenBytes - 4, 'q') + std::to_string(1000 + i), TokenType::control);
+  EXPECT_THAT(gguf_error(vocab.gguf()), HasSubstr("special tokens are too long together"));
+}
+
 TEST(HostileGguf, AListWithTheSameMergeTwiceKeepsTheFirst) {
   SmallVocab vocab;
   vocab.add_characters({"a", "b", "c"});
