@@ -50,8 +50,8 @@ void TapCollector::tap_ids(std::string_view name, int layer, Mat<int32_t> values
   }
 }
 
-void TapCollector::linear_input(const LinearId& id, Mat<const float> values, std::span<const int32_t> rows) {
-  if (interfere_ != nullptr) interfere_->linear_input(id, values, rows);
+void TapCollector::linear_input(const ops::LinearInput& input) {
+  if (interfere_ != nullptr) interfere_->linear_input(input);
 }
 
 }  // namespace facet::engine

@@ -20,7 +20,7 @@ class TapCollector : public ops::Observer {
 
   void tap(std::string_view name, int layer, Mat<float> values, std::span<const int32_t> rows) override;
   void tap_ids(std::string_view name, int layer, Mat<int32_t> values, std::span<const int32_t> rows) override;
-  void linear_input(const LinearId& id, Mat<const float> values, std::span<const int32_t> rows) override;
+  void linear_input(const ops::LinearInput& input) override;
 
  private:
   GoldenTensor& tensor_of(const std::string& name, int64_t cols);

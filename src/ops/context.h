@@ -20,6 +20,17 @@ enum class Arithmetic : uint8_t { f32, fast };
 
 namespace ops {
 
+// The float input of a linear, before any rounding. Of a routed layer one comes for each expert that has rows.
+struct LinearInput {
+  LinearId id;
+  int64_t group = 0;               // the expert; 0 otherwise
+  Mat<const float> values;         // (rows, the linear's columns)
+  std::span<const int32_t> index;  // which rows of values are meant; empty: all of them
+  std::span<const int32_t> rows;   // batch row of each row of values; empty where those are pairs of row and expert
+
+  int64_t count() const { return index.empty() ? values.rows() : static_cast<int64_t>(index.size()); }
+};
+
 // Listens to a forward pass. Taps are named as the reference names its tensors ("attn_out", "k", "router"); the layer
 // is -1 outside layers. `first_row` of a tap says which batch row its row 0 is when rows were skipped, through `rows`.
 class Observer {
@@ -28,8 +39,8 @@ class Observer {
   // values may be changed: tests inject faults that way. rows[i] is the batch row of row i.
   virtual void tap(std::string_view name, int layer, Mat<float> values, std::span<const int32_t> rows) = 0;
   virtual void tap_ids(std::string_view name, int layer, Mat<int32_t> values, std::span<const int32_t> rows) = 0;
-  // The float input of a linear, before any rounding (importance matrices, adapters, training).
-  virtual void linear_input(const LinearId& id, Mat<const float> values, std::span<const int32_t> rows) = 0;
+  // For importance matrices, adapters, training.
+  virtual void linear_input(const LinearInput& input) = 0;
 };
 
 }  // namespace ops

@@ -109,6 +109,26 @@ void down(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Linear& line
   });
 }
 
+// Tells the observer what each expert is given.
+enum class RowsAre : uint8_t { routed_rows, pairs };
+void show_inputs(Context& ctx, ExpertScratch& scratch, const LinearId& id, Mat<const float> values, RowsAre what,
+                 std::span<const int32_t> rows) {
+  if (ctx.observer == nullptr) return;
+  const int32_t* first = Access::first(scratch);
+  for (int64_t expert = 0; expert < Access::experts(scratch); ++expert) {
+    const int64_t n = first[expert + 1] - first[expert];
+    if (n == 0) continue;
+    LinearInput input{.id = id, .group = expert, .values = values, .index = {}, .rows = {}};
+    if (what == RowsAre::pairs) {
+      input.values = values.row_range(first[expert], n);
+    } else {
+      input.index = {Access::pair_row(scratch) + first[expert], static_cast<size_t>(n)};
+      input.rows = rows;
+    }
+    ctx.observer->linear_input(input);
+  }
+}
+
 }  // namespace
 
 Result<ExpertScratch> ExpertScratch::allocate(int64_t max_rows, int64_t n_experts, int64_t n_used, int64_t expert_width,
@@ -152,13 +172,11 @@ void experts(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Operand& 
              const Linear& down_linear, std::span<const int32_t> rows) {
   const int64_t pairs = Access::rows(scratch) * Access::used(scratch), width = down_linear.weight.cols;
   FACET_CHECK(y.rows() == Access::rows(scratch) && gate_up_linear.weight.rows == 2 * width);
-  if (ctx.observer != nullptr) ctx.observer->linear_input(gate_up_linear.id, Operand::Access::f32(x), rows);
+  show_inputs(ctx, scratch, gate_up_linear.id, Operand::Access::f32(x), RowsAre::routed_rows, rows);
   gate_up(ctx, scratch, x, gate_up_linear, pairs);
   const Mat<float> both = Access::gate_up(scratch, pairs);
   prepare_gelu(ctx, Access::hidden(scratch), both.col_range(0, width), both.col_range(width, width));
-  if (ctx.observer != nullptr)
-    ctx.observer->linear_input(down_linear.id, Operand::Access::f32(Access::hidden(scratch)),
-                               {Access::pair_row(scratch), static_cast<size_t>(pairs)});
+  show_inputs(ctx, scratch, down_linear.id, Operand::Access::f32(Access::hidden(scratch)), RowsAre::pairs, rows);
   down(ctx, y, scratch, down_linear);
 }
 

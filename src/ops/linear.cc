@@ -129,7 +129,9 @@ void linears(Context& ctx, std::span<const Mat<float>> ys, const Operand& operan
   for (size_t i = 0; i < ys.size(); ++i) {
     const Weight& weight = linears[i]->weight;
     FACET_CHECK(weight.groups == 1 && ys[i].cols() == weight.rows && ys[i].rows() == operand.rows());
-    if (ctx.observer != nullptr) ctx.observer->linear_input(linears[i]->id, Operand::Access::f32(operand), rows);
+    if (ctx.observer != nullptr)
+      ctx.observer->linear_input(
+          {.id = linears[i]->id, .values = Operand::Access::f32(operand), .index = {}, .rows = rows});
     products[i] = PanelProduct(ctx, weight, operand);
     cuts[i] = cut_of(weight, operand.rows());
     units += cuts[i].units();

@@ -68,7 +68,7 @@ class Meddler : public ops::Observer {
     if (name == name_) change_(layer, values);
   }
   void tap_ids(std::string_view, int, Mat<int32_t>, std::span<const int32_t>) override {}
-  void linear_input(const LinearId&, Mat<const float>, std::span<const int32_t>) override {}
+  void linear_input(const ops::LinearInput&) override {}
   Mat<float> last_k() const { return last_k_; }
 
  private:

@@ -80,7 +80,7 @@ TEST(Trace, ANanFails) {
       ops::write(values.row_range(2, 1), row);
     }
     void tap_ids(std::string_view, int, Mat<int32_t>, std::span<const int32_t>) override {}
-    void linear_input(const LinearId&, Mat<const float>, std::span<const int32_t>) override {}
+    void linear_input(const ops::LinearInput&) override {}
   } poison;
   TraceOptions options;
   options.case_name = "prefill";

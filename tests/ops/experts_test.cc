@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 
 #include "ops/elementwise.h"
+#include "ops/importance.h"
 #include "ops/packed_linear.h"
 #include "support/kernel_tables.h"
 
@@ -166,6 +168,56 @@ TEST(Experts, HaveTheSameBitsForAnyNumberOfThreadsAndRows) {
         EXPECT_EQ(joined, whole.y) << kernels::name(table.isa) << " in chunks of " << chunk;
       }
     }
+  }
+}
+
+// Sums the squares of what each expert is given.
+struct Squares : Observer {
+  const Context* ctx = nullptr;
+  std::map<std::pair<LinearRole, int64_t>, std::vector<double>> sums;
+  std::map<std::pair<LinearRole, int64_t>, int64_t> counts;
+
+  void tap(std::string_view, int, Mat<float>, std::span<const int32_t>) override {}
+  void tap_ids(std::string_view, int, Mat<int32_t>, std::span<const int32_t>) override {}
+  void linear_input(const LinearInput& input) override {
+    const std::pair key(input.id.role, input.group);
+    std::vector<double>& sum = sums[key];
+    sum.resize(static_cast<size_t>(input.values.cols()));
+    add_squares(*ctx, sum, input);
+    counts[key] += input.count();
+  }
+};
+
+TEST(Experts, ShowObserversWhatEachExpertIsGiven) {
+  const kernels::Table& table = kernels::best_table();
+  constexpr int64_t kRows = 20;
+  const std::vector<float> h = testing::random_floats(kRows * kWidth, 9);
+  Layer layer(table, DType::f32);
+  layer.gate_up.linear.id.role = LinearRole::experts_gate_up;
+  layer.down.linear.id.role = LinearRole::experts_down;
+  OpsContext on(table, Arithmetic::f32, 2);
+  Squares squares;
+  squares.ctx = &on.ctx;
+  on.ctx.observer = &squares;
+  const Routed routed = run(on, layer, h, 0, kRows);
+  for (int64_t expert = 0; expert < kExperts; ++expert) {
+    std::vector<double> expected(kWidth);
+    int64_t count = 0;
+    for (int64_t i = 0; i < kRows * kUsed; ++i) {
+      if (routed.chosen[static_cast<size_t>(i)] != expert) continue;
+      ++count;
+      for (int64_t k = 0; k < kWidth; ++k) {
+        const double x = static_cast<double>(h[static_cast<size_t>(i / kUsed * kWidth + k)]);
+        expected[static_cast<size_t>(k)] += x * x;
+      }
+    }
+    const std::pair up(LinearRole::experts_gate_up, expert), down(LinearRole::experts_down, expert);
+    EXPECT_EQ(squares.counts[up], count);
+    EXPECT_EQ(squares.counts[down], count);
+    if (count == 0) continue;
+    EXPECT_EQ(squares.sums[up], expected) << "expert " << expert;
+    EXPECT_EQ(squares.sums[down].size(), static_cast<size_t>(kExpertWidth));
+    EXPECT_GT(squares.sums[down].front(), 0);
   }
 }
 

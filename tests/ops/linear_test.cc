@@ -176,11 +176,12 @@ TEST(Linear, ShowsObserversItsFloatInput) {
     std::vector<int32_t> rows;
     void tap(std::string_view, int, Mat<float>, std::span<const int32_t>) override {}
     void tap_ids(std::string_view, int, Mat<int32_t>, std::span<const int32_t>) override {}
-    void linear_input(const LinearId& linear, Mat<const float> input, std::span<const int32_t> batch_rows) override {
-      id = linear;
-      values.resize(static_cast<size_t>(input.rows() * input.cols()));
-      read(values, input);
-      rows.assign(batch_rows.begin(), batch_rows.end());
+    void linear_input(const LinearInput& input) override {
+      id = input.id;
+      values.resize(static_cast<size_t>(input.values.rows() * input.values.cols()));
+      read(values, input.values);
+      rows.assign(input.rows.begin(), input.rows.end());
+      EXPECT_TRUE(input.index.empty() && input.group == 0);
     }
   };
   const kernels::Table& table = kernels::best_table();
