@@ -6,24 +6,11 @@
 
 #include "base/strings.h"
 #include "engine/engine_state.h"
-#include "engine/memory_plan.h"
-#include "model/gemma.h"
+#include "engine/load_gemma.h"
 #include "model/puppet.h"
 
 namespace facet {
 namespace {
-
-// Hands the loader's progress to the caller's function.
-class CallbackProgress : public Progress {
- public:
-  explicit CallbackProgress(const ProgressCallback& callback) : callback_(callback) {}
-  bool update(std::string_view phase, int64_t done, int64_t total) override {
-    return !callback_ || callback_(phase, done, total);
-  }
-
- private:
-  const ProgressCallback& callback_;
-};
 
 Error bad_option(std::string what, std::string expected, std::string found) {
   return {.code = ErrorCode::invalid_argument,
@@ -33,44 +20,17 @@ Error bad_option(std::string what, std::string expected, std::string found) {
           .found = std::move(found)};
 }
 
-Result<const kernels::Table*> table_named(const std::string& isa) {
-  if (isa.empty()) return &kernels::best_table();
-  const std::optional<kernels::Isa> named = kernels::isa_named(isa);
-  if (!named) return bad_option("there is no such tier", "scalar, avx2 or avx512", isa);
-  const kernels::Table* table = kernels::table_of(*named);
-  if (table == nullptr)
-    return Error{.code = ErrorCode::unsupported,
-                 .what = "this processor cannot run the tier",
-                 .where = "load options",
-                 .expected = cat("at most ", kernels::name(kernels::best_table().isa)),
-                 .found = isa};
-  return table;
-}
-
 Result<void> load_gemma(Engine::State& state) {
-  const LoadOptions& options = state.options;
-  FACET_TRY(const kernels::Table* table, table_named(options.isa));
-  model::GemmaOptions gemma{.arithmetic = options.exact ? Arithmetic::f32 : Arithmetic::fast,
-                            .kernels = table,
-                            .pool = state.pool.get(),
-                            .max_batch_rows = options.batch_rows};
-  FACET_TRY(gemma.kv, engine::kv_options(options));
-  FACET_TRY(const engine::MemoryPlan plan,
-            engine::plan_memory(*state.files, gemma.kv, options.batch_rows, engine::available_memory()));
-  gemma.kv.context = plan.context;
-  CallbackProgress progress(options.progress);
-  gemma.progress = &progress;
-  FACET_TRY(std::unique_ptr<model::Gemma> model,
-            model::Gemma::load(*state.files->checkpoint, state.files->config, gemma));
-  state.info.isa = kernels::name(table->isa);
-  state.info.context = plan.context;
-  state.info.kv_bytes = plan.kv_bytes;
-  state.info.packed_bytes = model->packed_bytes();
-  for (const std::string& remark : model->remarks()) state.info.remarks.push_back(remark);
-  if (plan.context > state.files->config.context)
-    state.info.remarks.push_back(cat("the model was trained for ", state.files->config.context,
-                                     " positions; a context of ", plan.context, " goes beyond that"));
-  state.model = std::move(model);
+  FACET_TRY(engine::LoadedGemma loaded, engine::load_gemma(*state.files, state.options, *state.pool));
+  state.info.isa = loaded.isa;
+  state.info.context = loaded.plan.context;
+  state.info.kv_bytes = loaded.plan.kv_bytes;
+  state.info.packed_bytes = loaded.model->packed_bytes();
+  for (const std::string& remark : loaded.model->remarks()) state.info.remarks.push_back(remark);
+  if (state.info.context > state.info.trained_context)
+    state.info.remarks.push_back(cat("the model was trained for ", state.info.trained_context,
+                                     " positions; a context of ", state.info.context, " goes beyond that"));
+  state.model = std::move(loaded.model);
   return {};
 }
 

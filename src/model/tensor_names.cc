@@ -17,7 +17,24 @@ constexpr std::array kForeign = {"model.vision_tower.",    "model.embed_vision."
                                  "embed_audio.",           "model.multi_modal_projector.",
                                  "multi_modal_projector."};
 
+// Appends a pattern with the layer in place of '#'.
+void append_pattern(std::string& text, std::string_view pattern, int layer) {
+  for (const char c : pattern) {
+    if (c == '#') {
+      append(text, layer);
+    } else {
+      text += c;
+    }
+  }
+}
+
 }  // namespace
+
+std::string gguf_name(std::string_view pattern, int layer) {
+  std::string text;
+  append_pattern(text, pattern, layer);
+  return text;
+}
 
 Result<TensorNames> TensorNames::of(const formats::Checkpoint& checkpoint) {
   TensorNames names;
@@ -38,13 +55,7 @@ std::string TensorNames::full(const TensorName& name, int layer) const {
   std::string text;
   // The head stands beside the decoder, not inside it.
   if (!gguf_ && name.hf != tensors::kHead.hf) text = prefix_;
-  for (const char* c = gguf_ ? name.gguf : name.hf; *c != '\0'; ++c) {
-    if (*c == '#') {
-      append(text, layer);
-    } else {
-      text += *c;
-    }
-  }
+  append_pattern(text, gguf_ ? name.gguf : name.hf, layer);
   return text;
 }
 

@@ -59,6 +59,9 @@ inline constexpr TensorName kPleNorm{"blk.#.post_norm.weight", "layers.#.post_pe
 inline constexpr TensorName kLayerScalar{"blk.#.layer_output_scale.weight", "layers.#.layer_scalar"};
 }  // namespace tensors
 
+// A pattern of GGUF names with its layer: "blk.#.attn_q.weight", 3 is "blk.3.attn_q.weight".
+std::string gguf_name(std::string_view pattern, int layer);
+
 // How one checkpoint spells the names.
 class TensorNames {
  public:
