@@ -155,13 +155,18 @@ void KvCache::State::make_room(KvSequence& sequence, KvPool which, int64_t end) 
   cut(sequence, which, blocks_below(end));  // what an earlier, larger call left behind
   table.resize(static_cast<size_t>(blocks_below(end)), -1);
   for (size_t i = static_cast<size_t>(sequence.length / kPositionsPerBlock); i < table.size(); ++i) {
+    const int64_t start = static_cast<int64_t>(i) * kPositionsPerBlock;
+    const int kept = static_cast<int>(std::max<int64_t>(0, sequence.length - start));
     if (table[i] < 0) {
       table[i] = take(which);
     } else if (pool(which).references(table[i]) > 1) {
       const BlockId own = pool(which).take();
       blocks.copy(which, own, table[i]);
+      blocks.zero_values(which, own, kept);
       pool(which).release(table[i]);
       table[i] = own;
+    } else if (sequence.written > std::max(start, sequence.length)) {
+      blocks.zero_values(which, table[i], kept);
     }
   }
 }
@@ -236,6 +241,7 @@ Result<SeqId> KvCache::fork(SeqId id, int64_t length) {
   KvSequence& to = state_->at(made);
   to.length = to.reserved = length;
   to.committed = std::min(from.committed, length);
+  to.written = from.written;
   for (const auto& span : from.spans)
     if (span.first < length) to.spans.push_back(span);
   for (const KvPool pool : kKvPools) {
@@ -290,7 +296,7 @@ Result<void> KvCache::reserve(SeqId id, int64_t rows, std::span<const std::pair<
   std::erase_if(sequence->spans, [&](const auto& span) { return span.first >= sequence->length; });
   sequence->spans.insert(sequence->spans.end(), spans.begin(), spans.end());
   tidy(sequence->spans);
-  sequence->reserved = end;
+  sequence->reserved = sequence->written = end;
   return {};
 }
 

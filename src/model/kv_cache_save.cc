@@ -218,6 +218,7 @@ Result<SeqId> KvCache::restore(ByteReader& in) {
   }
   FACET_TRY_VOID(reader.checksum());
   sequence.length = sequence.reserved = sequence.committed = length;
+  sequence.written = blocks_below(length) * kPositionsPerBlock;  // what stands behind comes from elsewhere
   return restoring.keep();
 }
 

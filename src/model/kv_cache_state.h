@@ -25,6 +25,7 @@ struct KvSequence {
   int64_t length = 0;
   int64_t reserved = 0;   // >= length: positions below it have blocks of their own to be written to
   int64_t committed = 0;  // <= length
+  int64_t written = 0;    // positions from length to here may hold rows that were given up
   std::vector<std::pair<int32_t, int32_t>> spans;  // [first, end), ascending, disjoint: no resume point strictly inside
   std::array<BlockTable, 2> tables;                // by KvPool
 
@@ -77,7 +78,8 @@ struct KvCache::State {
   bool has_keys(const KvSequence& sequence, int64_t length) const;
   // How many blocks make_room() would take.
   int64_t blocks_to_take(const KvSequence& sequence, KvPool which, int64_t end) const;
-  // Blocks of its own for positions length … end - 1, and none behind.
+  // Blocks of its own for positions length … end - 1, and none behind. Their values from `length` on are zero unless
+  // they were never written: rows that were given up may hold NaN, and 0 × NaN is NaN.
   void make_room(KvSequence& sequence, KvPool which, int64_t end);
   // Shortens a table to `count` blocks.
   void cut(KvSequence& sequence, KvPool which, int64_t count);

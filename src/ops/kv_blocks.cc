@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "kernels/kv_layout.h"
 #include "ops/kv_access.h"
 
 namespace facet::ops {
@@ -44,6 +45,23 @@ void KvBlocks::zero(KvPool pool, BlockId block) {
   for (Layer& layer : layers_)
     if (layer.shape.pool == pool)
       std::memset(layer.slab.data() + block * layer.block_bytes, 0, static_cast<size_t>(layer.block_bytes));
+}
+
+void KvBlocks::zero_values(KvPool pool, BlockId block, int first) {
+  for (int i = 0; i < n_layers(); ++i) {
+    const Layer& layer = layers_[static_cast<size_t>(i)];
+    if (layer.shape.pool != pool) continue;
+    const int64_t size = info(layer.shape.v).bytes, width = kernels::padded_head(layer.shape.head_dim);
+    for (int64_t head = 0; head < layer.shape.kv_heads; ++head) {
+      std::byte* const v = KvAccess::v(*this, i, block, head);
+      const auto zero_at = [&](int64_t position, int64_t d, int64_t count) {
+        std::memset(v + kernels::value_index(position, d) * size, 0, static_cast<size_t>(count * size));
+      };
+      const int paired = (first + 1) / 2 * 2;  // whole pairs of positions lie one after the other for 32 values of d
+      for (int64_t d = 0; first != paired && d < width; ++d) zero_at(first, d, 1);
+      for (int64_t d = 0; d < width; d += 32) zero_at(paired, d, (kernels::kKvBlockKeys - paired) * 32);
+    }
+  }
 }
 
 void KvBlocks::copy(KvPool pool, BlockId to, BlockId from) {

@@ -39,6 +39,8 @@ class KvBlocks {
   int n_layers() const { return static_cast<int>(layers_.size()); }
 
   void zero(KvPool pool, BlockId block);
+  // The values of positions first…63 alone; keys nobody sees are masked whatever they are.
+  void zero_values(KvPool pool, BlockId block, int first);
   void copy(KvPool pool, BlockId to, BlockId from);
   // All layers of one block, as bytes, for saving; and back. Sizes are block_bytes(pool).
   void save(KvPool pool, BlockId block, std::span<std::byte> out) const;

@@ -151,6 +151,39 @@ TEST(KvCache, BlocksAreZeroedWhenTaken) {
   EXPECT_EQ(bytes, std::vector<std::byte>(bytes.size()));
 }
 
+// Rows that were given up may hold NaN (a pass that failed), and masked keys are multiplied by zero.
+TEST(KvCache, NoValueOfARowThatWasGivenUpStaysBehindANewOne) {
+  for (const DType type : {DType::f32, DType::f16}) {
+    MarkedCache marked(512, marked_options(512, 100, 2, type));
+    const auto expect_clean = [&](SeqId id, int64_t first, int64_t end) {
+      for (int layer = 0; layer < 4; ++layer)
+        for (int64_t p = first; p < end; ++p) EXPECT_TRUE(marked.valueless(id, layer, p)) << layer << ' ' << p;
+    };
+    const SeqId a = marked.make();
+    ASSERT_OK(marked.append(a, 10, 1));
+    marked.cache().truncate(a, 3);
+    ASSERT_OK(marked.append(a, 1, 100));
+    expect_clean(a, 4, 64);
+    for (int p = 0; p < 3; ++p) EXPECT_TRUE(marked.shows(a, 1, p, p + 1));
+    EXPECT_TRUE(marked.shows(a, 0, 3, 100));
+
+    ASSERT_OK(marked.append(a, 56, 1));  // 60 positions
+    ASSERT_OK(marked.write(a, std::vector<int>(20, 50)));
+    ASSERT_OK(marked.append(a, 10, 1));  // of the 20, the last ten stood in this second block
+    expect_clean(a, 70, 128);
+
+    const SeqId b = *marked.cache().fork(a, 65);
+    ASSERT_OK(marked.append(b, 1, 1));  // in a copy of its own
+    expect_clean(b, 66, 128);
+    marked.cache().release(b);
+    const SeqId c = *marked.cache().fork(a, 66);
+    marked.cache().release(a);
+    ASSERT_OK(marked.append(c, 1, 1));  // in a block that is all its own by now
+    expect_clean(c, 67, 128);
+    EXPECT_TRUE(marked.shows(c, 1, 65, 6));
+  }
+}
+
 TEST(KvCache, OnlyCommitFreesFronts) {
   MarkedCache marked(65, marked_options(1000, 300, 1));
   const SeqId id = marked.make();

@@ -1,6 +1,7 @@
 // A cache whose keys and values are recognisable numbers, for tests of its tables.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <vector>
@@ -58,6 +59,12 @@ class MarkedCache {
 
   // Stores one position for each mark. Marks are whole numbers below 251, which every storage type holds exactly.
   Result<void> append(SeqId id, std::span<const int> marks, std::span<const std::pair<int32_t, int32_t>> spans = {}) {
+    FACET_TRY_VOID(write(id, marks, spans));
+    cache().advance(id, static_cast<int64_t>(marks.size()));
+    return {};
+  }
+  // What a pass leaves behind that fails after it has written them.
+  Result<void> write(SeqId id, std::span<const int> marks, std::span<const std::pair<int32_t, int32_t>> spans = {}) {
     const int64_t rows = static_cast<int64_t>(marks.size());
     FACET_TRY_VOID(cache().reserve(id, rows, spans));
     for (const int layer : {0, 1}) {
@@ -70,7 +77,6 @@ class MarkedCache {
       ops::write_kv(context_, cache().writer(layer, id), Mat<const float>(k.data(), rows, width),
                     Mat<const float>(v.data(), rows, width));
     }
-    cache().advance(id, rows);
     return {};
   }
   Result<void> append(SeqId id, int rows, int first_mark = 0) {
@@ -87,6 +93,11 @@ class MarkedCache {
       if (k[i] != expected || v[i] != -expected) return false;
     }
     return !k.empty();
+  }
+  // Whether the values at a position of a block that the sequence has are zero.
+  bool valueless(SeqId id, int layer, int64_t position) {
+    const std::vector<float> v = load(id, layer, position).second;
+    return !v.empty() && std::ranges::all_of(v, [](float x) { return x == 0; });
   }
   // Whether a position of a block that the sequence has holds what poison_unused() leaves.
   bool poisoned(SeqId id, int layer, int64_t position) {

@@ -112,6 +112,27 @@ TEST_F(KvBlocksTest, ZeroClearsEveryLayerOfItsPoolAndNothingElse) {
   EXPECT_FALSE(is_zero(KvPool::full, 2));
 }
 
+TEST_F(KvBlocksTest, ZeroValuesKeepsKeysAndWhatStandsInFront) {
+  for (const int first : {0, 1, 6, 63}) {
+    fill(0, {2}, 0, 64, 1);
+    fill(2, {2}, 0, 64, 1);
+    fill(1, {2}, 0, 64, 1);
+    fill(0, {1}, 0, 64, 1);
+    blocks_.zero_values(KvPool::sliding, 2, first);
+    for (const int layer : {0, 2}) {
+      for (int64_t head = 0; head < kLayers[static_cast<size_t>(layer)].kv_heads; ++head) {
+        for (int position = 0; position < 64; ++position) {
+          const std::vector<float> k = key(layer, 2, head, position), v = value(layer, 2, head, position);
+          EXPECT_GT(k[0], 0);
+          EXPECT_EQ(v, position < first ? k : std::vector<float>(k.size())) << first << ' ' << position;
+        }
+      }
+    }
+    EXPECT_GT(value(0, 1, 0, 63)[0], 0);
+    EXPECT_GT(value(1, 2, 0, 63)[0], 0);
+  }
+}
+
 TEST_F(KvBlocksTest, CopyAndRestoreCarryAllBytes) {
   fill(0, {2}, 0, 64, 1);
   fill(2, {2}, 5, 40, 2);
