@@ -116,19 +116,22 @@ Result<RankedMerges> RankedMerges::build(const VocabFile& file, const Vocab& voc
     for (size_t i = 0; i < count; ++i) {
       const auto& [left, right, whole] = group[i];
       // Text can never become a marker or a byte token, whatever a file's merges say.
-      if (vocab.mergeable(left) && vocab.mergeable(right) && vocab.mergeable(whole))
-        merges.add(left, right, {static_cast<uint32_t>(first + i), whole});
+      if (!vocab.mergeable(left) || !vocab.mergeable(right) || !vocab.mergeable(whole)) continue;
+      if (!merges.add(left, right, {static_cast<uint32_t>(first + i), whole})) return file.colliding("merges");
     }
   }
   return merges;
 }
 
 // A pair that comes twice keeps its first, better rank.
-void RankedMerges::add(Token left, Token right, Merge merge) {
+bool RankedMerges::add(Token left, Token right, Merge merge) {
   const uint64_t key = key_of(left, right);
   size_t i = slot_of(key);
-  while (slots_[i].key != kFree && slots_[i].key != key) i = i + 1 == slots_.size() ? 0 : i + 1;
-  if (slots_[i].key == kFree) slots_[i] = {key, merge.rank, merge.result};
+  for (size_t probe = 0; probe < kMaxProbes; ++probe, i = i + 1 == slots_.size() ? 0 : i + 1) {
+    if (slots_[i].key == kFree) slots_[i] = {key, merge.rank, merge.result};
+    if (slots_[i].key == key) return true;
+  }
+  return false;
 }
 
 ScoredPieces::ScoredPieces(const VocabFile& file, const Vocab& vocab) : vocab_(&vocab), ranks_(file.scores.size()) {

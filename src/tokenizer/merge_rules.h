@@ -52,7 +52,7 @@ class RankedMerges {
   size_t slot_of(uint64_t key) const {
     return static_cast<size_t>(static_cast<unsigned __int128>(key * 0x9E3779B97F4A7C15u) * slots_.size() >> 64);
   }
-  void add(Token left, Token right, Merge merge);
+  bool add(Token left, Token right, Merge merge);  // false: too many pairs want its place
 
   std::vector<Slot> slots_;  // open addressing, at most two thirds full
 };

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tensor/token.h"
+#include "tokenizer/text_hash.h"
 
 namespace facet::tokenizer {
 
@@ -23,13 +24,18 @@ class PieceIndex {
     return -1;
   }
 
-  // Adds the token, or puts it in the place of an equal one. Requires fewer tokens than announced.
+  // Adds the token, or puts it in the place of an equal one. False: too many want its place. Requires fewer tokens than
+  // announced.
   template <class Same>
-  void put(uint64_t hash, Token token, Same same) {
+  bool put(uint64_t hash, Token token, Same same) {
     const size_t mask = slots_.size() - 1;
-    size_t i = hash & mask;
-    while (slots_[i].token >= 0 && !(slots_[i].tag == hash >> 32 && same(slots_[i].token))) i = (i + 1) & mask;
-    slots_[i] = {static_cast<uint32_t>(hash >> 32), token};
+    for (size_t probe = 0; probe < kMaxProbes; ++probe) {
+      Slot& slot = slots_[(hash + probe) & mask];
+      if (slot.token >= 0 && !(slot.tag == hash >> 32 && same(slot.token))) continue;
+      slot = {static_cast<uint32_t>(hash >> 32), token};
+      return true;
+    }
+    return false;
   }
 
   void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]); }

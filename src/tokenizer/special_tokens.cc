@@ -36,7 +36,8 @@ Result<SpecialTokens> SpecialTokens::build(const VocabFile& file, const Vocab& v
   SpecialTokens special;
   special.nodes_.resize(1);
   special.edges_.resize(std::bit_ceil(bytes + bytes / 2 + 8));
-  for (const auto& [token, always] : cut) special.add(vocab.string(token), token, always);
+  for (const auto& [token, always] : cut)
+    if (!special.add(vocab.string(token), token, always)) return file.colliding("special tokens");
   return special;
 }
 
@@ -49,24 +50,28 @@ uint32_t SpecialTokens::child(uint32_t node, char byte) const {
 
 uint32_t SpecialTokens::add_child(uint32_t node, char byte) {
   const uint64_t key = key_of(node, byte);
-  size_t i = mix(key) & (edges_.size() - 1);
-  while (edges_[i].key != key && edges_[i].key != UINT64_MAX) i = (i + 1) & (edges_.size() - 1);
-  if (edges_[i].node == 0) {
-    edges_[i] = {key, static_cast<uint32_t>(nodes_.size())};
+  for (size_t probe = 0; probe < kMaxProbes; ++probe) {
+    Edge& edge = edges_[(mix(key) + probe) & (edges_.size() - 1)];
+    if (edge.key == key) return edge.node;
+    if (edge.key != UINT64_MAX) continue;
+    edge = {key, static_cast<uint32_t>(nodes_.size())};
     nodes_.emplace_back();
+    return edge.node;
   }
-  return edges_[i].node;
+  return 0;
 }
 
 // Tokens come in ascending order, so the later of two equal ones stays.
-void SpecialTokens::add(std::string_view string, Token token, bool always) {
+bool SpecialTokens::add(std::string_view string, Token token, bool always) {
   uint32_t node = 0;
-  for (const char byte : string) node = add_child(node, byte);
+  for (const char byte : string)
+    if (node = add_child(node, byte); node == 0) return false;
   nodes_[node].with_markers = token;
   begins_[1][static_cast<unsigned char>(string.front())] = true;
-  if (!always) return;
+  if (!always) return true;
   nodes_[node].always = token;
   begins_[0][static_cast<unsigned char>(string.front())] = true;
+  return true;
 }
 
 SpecialTokens::Match SpecialTokens::find(std::string_view text, size_t from, Markers markers) const {

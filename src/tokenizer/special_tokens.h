@@ -33,9 +33,9 @@ class SpecialTokens {
   };
 
   static uint64_t key_of(uint32_t node, char byte) { return uint64_t{node} << 8 | static_cast<unsigned char>(byte); }
-  uint32_t child(uint32_t node, char byte) const;  // 0: none
-  uint32_t add_child(uint32_t node, char byte);
-  void add(std::string_view string, Token token, bool always);
+  uint32_t child(uint32_t node, char byte) const;               // 0: none
+  uint32_t add_child(uint32_t node, char byte);                 // 0: too many want its place
+  bool add(std::string_view string, Token token, bool always);  // false: the same
 
   std::vector<Node> nodes_;                           // a tree of prefixes; nodes_[0] is the root
   std::vector<Edge> edges_;                           // its edges, in an open-addressing table of a power of two

@@ -8,6 +8,10 @@
 
 namespace facet::tokenizer {
 
+// Places that a table looks at before it gives up: no vocabulary comes near (Gemma 4: 91), but strings made for the
+// purpose would all want the same place, and the time would grow with their square.
+inline constexpr size_t kMaxProbes = 1024;
+
 inline uint64_t mix(uint64_t a) {
   a *= 0x9E3779B97F4A7C15u;
   return a ^ a >> 32;

@@ -67,7 +67,7 @@ Result<Vocab> Vocab::build(const VocabFile& file) {
     if (vocab.byte_tokens_[byte] < 0)
       return file.unsupported("vocabulary has no token for some byte", "byte tokens <0x00> to <0xFF>",
                               cat("none for byte ", byte));
-  vocab.index_pieces();
+  FACET_TRY_VOID(vocab.index_pieces(file));
   vocab.index_others();
   return vocab;
 }
@@ -111,18 +111,20 @@ Result<void> Vocab::add_byte(const VocabFile& file, Token token) {
   return {};
 }
 
-void Vocab::index_pieces() {
+Result<void> Vocab::index_pieces(const VocabFile& file) {
   character_page_.assign(kInvalid >> 8, 0);
   character_pages_.emplace_back().fill(-1);
   piece_index_ = PieceIndex(static_cast<size_t>(std::ranges::count(mergeable_, 1)));
   for (Token token = 0; token < size(); ++token) {
     if (!mergeable(token)) continue;
     const std::string_view text = piece(token);
-    piece_index_.put(hash_text(text), token, [&](Token other) { return piece(other) == text; });
+    if (!piece_index_.put(hash_text(text), token, [&](Token other) { return piece(other) == text; }))
+      return file.colliding("strings");
     longest_piece_ = std::max(longest_piece_, text.size());
     if (const Character character = character_at(text, 0); character.size == text.size())
       add_character(character.code, token);
   }
+  return {};
 }
 
 void Vocab::add_character(uint32_t code, Token token) {

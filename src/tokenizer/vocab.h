@@ -66,7 +66,7 @@ class Vocab {
   static size_t index(Token token) { return static_cast<size_t>(token); }
   Result<void> add_tokens(const VocabFile& file);
   Result<void> add_byte(const VocabFile& file, Token token);
-  void index_pieces();
+  Result<void> index_pieces(const VocabFile& file);
   void index_others();
   void add_character(uint32_t code, Token token);
 

@@ -46,6 +46,10 @@ struct VocabFile {
   Error unsupported(std::string what, std::string expected = {}, std::string found = {}) const {
     return {ErrorCode::unsupported, std::move(what), where, std::move(expected), std::move(found)};
   }
+  Error colliding(std::string_view what) const {
+    return unsupported(cat("too many ", what, " of the vocabulary want the same place of a table"),
+                       "strings that were not made for it");
+  }
 };
 
 // Limits of a vocabulary. The longest string of Gemma's is 93 bytes; matching costs this much for each byte of text.

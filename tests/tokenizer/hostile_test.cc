@@ -1,11 +1,14 @@
 // Vocabularies that lie: every key missing, of another type, of another length; merges and scores that make no sense;
 // every kind of tokenizer.json that is not Gemma's. An Error that says what and where, never a crash.
+#include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include <gmock/gmock.h>
 
 #include "support/paths.h"
 #include "tokenizer/small_vocab.h"
+#include "tokenizer/text_hash.h"
 
 namespace facet::tokenizer {
 namespace {
@@ -164,6 +167,36 @@ TEST(HostileGguf, SpecialTokensBeyondTheLimitAreUnsupported) {
   for (int i = 0; i < 1030; ++i)
     vocab.add(std::string(kMaxTokenBytes - 4, 'q') + std::to_string(1000 + i), TokenType::control);
   EXPECT_THAT(gguf_error(vocab.gguf()), HasSubstr("special tokens are too long together"));
+}
+
+// Strings of eight letters and signs whose hashes end in 20 zeros: mix() undone, twice.
+std::vector<std::string> colliding_strings(size_t count) {
+  const auto undone = [](uint64_t mixed) {
+    uint64_t inverse = 1;  // of the factor in mix(), modulo 2^64: Newton's steps double the right bits
+    for (int i = 0; i < 6; ++i) inverse *= 2 - 0x9E3779B97F4A7C15u * inverse;
+    return (mixed ^ mixed >> 32) * inverse;
+  };
+  const std::string zeros(8, '\0');
+  const uint64_t start = undone(undone(hash_text(zeros)));
+  std::vector<std::string> strings;
+  for (uint64_t i = 1; strings.size() < count; ++i) {
+    std::string string(8, ' ');
+    const uint64_t bytes = undone(undone(i << 20)) ^ start;
+    std::memcpy(string.data(), &bytes, sizeof bytes);
+    if (std::ranges::all_of(string, [](char c) { return c > ' ' && c < 127; })) strings.push_back(string);
+  }
+  return strings;
+}
+
+TEST(HostileGguf, StringsMadeToCollideAreRefusedInTime) {
+  SmallVocab vocab = testing::words();
+  for (const std::string& string : colliding_strings(400)) {
+    ASSERT_EQ(hash_text(string) % (1 << 20), 0u);
+    vocab.add(string);
+  }
+  EXPECT_EQ(gguf_error(vocab.gguf()), "");  // some do no harm
+  for (const std::string& string : colliding_strings(2000)) vocab.add(string);
+  EXPECT_THAT(gguf_error(vocab.gguf()), HasSubstr("too many strings of the vocabulary want the same place"));
 }
 
 TEST(HostileGguf, AListWithTheSameMergeTwiceKeepsTheFirst) {
