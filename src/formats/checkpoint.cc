@@ -134,7 +134,7 @@ class CheckpointBuilder {
     FACET_TRY(const std::optional<int64_t> stored, file->metadata.integer("split.no"));
     if (stored.value_or(-1) != number)
       return error(cat("file ", path.filename(), " is another part than its name says"), cat("split.no ", number),
-                   cat(stored.value_or(-1)));
+                   stored ? cat(*stored) : "no split.no");
     std::ranges::move(file->tensors, std::back_inserter(out_.tensors_));
     return {};
   }

@@ -2,10 +2,11 @@
 // and includes this file between FACET_TARGET_BEGIN and FACET_TARGET_END, after everything else: the templates are then
 // compiled for that tier. Because all tiers share these loops, they share the order of every float operation.
 //
-// V has: Floats, Ints, Line (64 bytes: 16 rows x 4 columns); zero, load, store, set1, mul, sub, fma (a b + c), fnma
-// (c - a b); to_floats(Ints); halves, bf16s, signed_bytes, unsigned_bytes (16 stored values to Floats), column<i>
-// (column i of a line, less a bias, as Floats); line, store_line, either (or), field<from, to, mask>;
-// add_pairs (bf16); kTile (rows of x at a time); and
+// V has: Floats, Ints, Line (64 bytes: 16 rows x 4 columns); zero, load, store, set1, add, sub, mul, fma (a b + c),
+// fnma (c - a b); to_floats(Ints); halves, signed_bytes, unsigned_bytes, low_nibbles, high_nibbles (16 stored values to
+// Floats), even_bf16, odd_bf16 (of the pairs in a line), column<i, bias> (column i of a line, less a bias, as Floats);
+// line, store_line, field<from, to, mask> (of every byte), with_field (line | field); add_pairs (bf16); kTile (rows of
+// x at a time); and
 //   dot<bits, bias, n_lines, M>(isum, lines, first, x, column, corrections, s): isum[m] = Σ over n_lines lines of
 //   (code - bias) * x[m][…], exact, where corrections[m][s] is -bias times the sum of those x (absent: bias 0).
 #pragma once

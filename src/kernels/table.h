@@ -106,7 +106,7 @@ struct Table {
   void (*softmax)(float* x, int64_t n);
   // Rotates one head of n values: component j with j + n/2, by angles whose cosines and sines are given, n/2 each.
   void (*rope)(float* y, const float* x, const float* cosine, const float* sine, int64_t n);
-  // y += a; y = fma(s, x, y); y *= s; y = (y + x) * s
+  // y += x; y = fma(s, x, y); y *= s; y *= x. dot: Σ a[i] b[i].
   void (*add)(float* y, const float* x, int64_t n);
   void (*add_scaled)(float* y, const float* x, float s, int64_t n);
   void (*scale)(float* y, float s, int64_t n);
