@@ -11,9 +11,14 @@
 namespace facet::cli {
 namespace {
 
+bool on_terminal() { return ::isatty(STDOUT_FILENO) != 0; }
+
 // Thoughts are dim where the terminal can show that, and marked where it cannot.
-std::string_view thought_begin() { return ::isatty(STDOUT_FILENO) != 0 ? "\033[2m" : "[thought]\n"; }
-std::string_view thought_end() { return ::isatty(STDOUT_FILENO) != 0 ? "\033[0m\n\n" : "\n[/thought]\n"; }
+std::string_view thought_begin() { return on_terminal() ? "\033[2m" : "[thought]\n"; }
+std::string_view thought_end() { return on_terminal() ? "\033[0m\n\n" : "\n[/thought]\n"; }
+
+// What a model says may repeat what it was given to read: a terminal gets no escape sequence of it, a file every byte.
+void show_answer(std::string_view text) { on_terminal() ? show(printable(text)) : show(text); }
 
 std::string fixed(double value, const char* format) {
   char text[48];
@@ -66,11 +71,11 @@ ChunkCallback AnswerOutput::callback() {
     if (mode_ == Mode::silent) return !Interrupt::requested();
     if (!chunk.thought.empty()) {
       if (!std::exchange(thinking_, true)) show(thought_begin());
-      show(chunk.thought);
+      show_answer(chunk.thought);
     }
     if (!chunk.text.empty()) {
       if (std::exchange(thinking_, false)) show(thought_end());
-      show(chunk.text);
+      show_answer(chunk.text);
       ends_with_newline_ = chunk.text.ends_with('\n');
     }
     return !Interrupt::requested();

@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -197,6 +198,29 @@ TEST_F(Cli, RunPrintsTheTextAndANewline) {
   EXPECT_EQ(done.status, 0) << done.err;
   EXPECT_EQ(done.out, "world\n");
   EXPECT_EQ(done.err, "");
+}
+
+TEST_F(Cli, AnAnswerMovesNoCursorOfATerminal) {
+  const Words words = {"run", "--raw", puppet(R"([{"say": "a\u001b[2Jb"}])"), "hello"};
+  EXPECT_EQ(facet(words).out, "a\x1B[2Jb\n");  // a file holds what was said
+  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  ASSERT_GE(terminal, 0);
+  ASSERT_EQ(::grantpt(terminal), 0);
+  ASSERT_EQ(::unlockpt(terminal), 0);
+  const std::string name = ::ptsname(terminal);
+  const int other_end = ::open(name.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);  // keeps what is written until it is read
+  EXPECT_EQ(facet(words, "", {}, name.c_str()).status, 0);
+  std::string seen;
+  pollfd ready = {.fd = terminal, .events = POLLIN, .revents = 0};
+  while (!seen.ends_with('\n') && ::poll(&ready, 1, 5000) == 1) {
+    char piece[256];
+    const ssize_t n = ::read(terminal, piece, sizeof piece);
+    if (n <= 0) break;
+    seen.append(piece, static_cast<size_t>(n));
+  }
+  ::close(other_end);
+  ::close(terminal);
+  EXPECT_EQ(seen, "a\xEF\xBF\xBD[2Jb\r\n");
 }
 
 TEST_F(Cli, RunReadsTheTextFromEverywhere) {
