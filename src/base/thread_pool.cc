@@ -3,13 +3,16 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <exception>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/strings.h"
 
@@ -111,14 +114,21 @@ void ThreadPool::parallel(int64_t n_blocks, FunctionRef<void(int64_t, int)> work
   if (s.failed.exchange(false, std::memory_order_relaxed)) std::rethrow_exception(std::exchange(s.failure, nullptr));
 }
 
+int processors_of_quota(std::string_view cpu_max, int all) {
+  int64_t quota = 0, period = 0;  // microseconds
+  const char* const end = cpu_max.data() + cpu_max.size();
+  const auto [space, no_quota] = std::from_chars(cpu_max.data(), end, quota);
+  if (no_quota != std::errc() || space == end || *space != ' ') return all;
+  if (std::from_chars(space + 1, end, period).ec != std::errc() || quota <= 0 || period <= 0) return all;
+  return static_cast<int>(std::min<int64_t>(all, quota / period + (quota % period != 0 ? 1 : 0)));
+}
+
 int usable_processors() {
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    const int count = CPU_COUNT(&set);
-    if (count > 0) return count;
-  }
-  const unsigned count = std::thread::hardware_concurrency();
-  return count == 0 ? 1 : static_cast<int>(count);
+  int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+  if (count == 0) count = static_cast<int>(std::thread::hardware_concurrency());
+  const Result<std::string> cpu_max = read_file("/sys/fs/cgroup/cpu.max", 4096);  // of the container, seen from inside
+  return processors_of_quota(cpu_max.ok() ? *cpu_max : std::string(), std::max(1, count));
 }
 
 }  // namespace facet

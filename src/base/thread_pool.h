@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "base/function_ref.h"
 
@@ -34,7 +35,11 @@ class ThreadPool {
   std::unique_ptr<State> state_;
 };
 
-// Number of processors this process may run on (affinity mask respected).
+// Number of processors this process may run on: its affinity mask, and the quota of its container (cgroup v2), rounded
+// up. More threads than that would be stopped in the middle of a region.
 int usable_processors();
+// The processors that a file cpu.max grants ("200000 100000": 2), at most `all`; all of them where it says "max" or
+// cannot be read.
+int processors_of_quota(std::string_view cpu_max, int all);
 
 }  // namespace facet

@@ -254,6 +254,16 @@ TEST(ThreadPool, HasFewerThreadsWhereTheSystemRefusesThem) {
   EXPECT_EQ(sum, 4950);
 }
 
+TEST(Processors, AContainersQuotaCounts) {
+  EXPECT_EQ(processors_of_quota("200000 100000\n", 64), 2);
+  EXPECT_EQ(processors_of_quota("250000 100000\n", 64), 3);
+  EXPECT_EQ(processors_of_quota("50000 100000\n", 64), 1);
+  EXPECT_EQ(processors_of_quota("800000 100000\n", 4), 4);
+  for (const char* none : {"max 100000\n", "", "200000", "200000 ", "0 100000", "-1 100000", "200000 0", "200000 x"})
+    EXPECT_EQ(processors_of_quota(none, 64), 64) << none;
+  EXPECT_GE(usable_processors(), 1);
+}
+
 TEST(Random, SequenceIsFixed) {
   Random random(42);
   for (const uint32_t expected : {0xC2F57BD6u, 0x6B07C4A9u, 0x72B7B29Bu, 0x44215383u})
