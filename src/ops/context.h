@@ -32,7 +32,7 @@ struct LinearInput {
 };
 
 // Listens to a forward pass. Taps are named as the reference names its tensors ("attn_out", "k", "router"); the layer
-// is -1 outside layers. `first_row` of a tap says which batch row its row 0 is when rows were skipped, through `rows`.
+// is -1 outside layers. Where rows were skipped, a tap shows those that are left.
 class Observer {
  public:
   virtual ~Observer() = default;

@@ -172,6 +172,8 @@ void experts(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Operand& 
              const Linear& down_linear, std::span<const int32_t> rows) {
   const int64_t pairs = Access::rows(scratch) * Access::used(scratch), width = down_linear.weight.cols;
   FACET_CHECK(y.rows() == Access::rows(scratch) && gate_up_linear.weight.rows == 2 * width);
+  FACET_CHECK(gate_up_linear.weight.groups == Access::experts(scratch) &&
+              down_linear.weight.groups == Access::experts(scratch));
   show_inputs(ctx, scratch, gate_up_linear.id, Operand::Access::f32(x), RowsAre::routed_rows, rows);
   gate_up(ctx, scratch, x, gate_up_linear, pairs);
   const Mat<float> both = Access::gate_up(scratch, pairs);

@@ -21,7 +21,10 @@ class PanelProduct {
     const kernels::PanelType* type = ctx.kernels->panel(weight.type);
     FACET_CHECK(type != nullptr && weight.layout == Layout::panels && weight.cols == operand.cols());
     panel_bytes_ = type->panel_bytes(weight.cols);
-    multiply_ = ctx.arithmetic == Arithmetic::fast ? type->multiply_fast : type->multiply_f32;
+    const bool fast = ctx.arithmetic == Arithmetic::fast;
+    multiply_ = fast ? type->multiply_fast : type->multiply_f32;
+    FACET_CHECK(!fast || type->fast_form != kernels::kFormQ8 || x_.q8 != nullptr);
+    FACET_CHECK(!fast || type->fast_form != kernels::kFormBf16 || x_.bf16 != nullptr);
     FACET_DCHECK(static_cast<int64_t>(weight.data.size()) >= weight.groups * panels_ * panel_bytes_);
   }
 
