@@ -13,6 +13,9 @@ namespace {
 
 constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr uint64_t kMaxString = uint64_t{1} << 30, kMaxCount = uint64_t{1} << 30;
+// Far above what models have (some 50 pairs; 12,000 tensors where every expert has its own), and low enough that names
+// made to collide in a hash table, whose function is public, cost seconds at most.
+constexpr uint64_t kMaxPairs = uint64_t{1} << 13, kMaxTensors = uint64_t{1} << 16;
 constexpr uint64_t kMaxAlignment = uint64_t{1} << 20;
 constexpr size_t kMinPairBytes = 13,
                  kMinTensorBytes = 24;  // an empty key with a one-byte value; a scalar without a name
@@ -142,12 +145,14 @@ Result<uint64_t> read_header(Reader& reader, GgufFile& file, uint64_t& n_tensors
     return unsupported("GGUF version is not supported", cat("version ", file.version));
   FACET_TRY(n_tensors, reader.number<uint64_t>("the header"));
   FACET_TRY(const uint64_t n_pairs, reader.number<uint64_t>("the header"));
-  if (n_pairs > reader.remaining() / kMinPairBytes)
-    return reader.error("claims more metadata than the file can hold",
-                        cat("at most ", reader.remaining() / kMinPairBytes), cat(static_cast<int64_t>(n_pairs)));
-  if (n_tensors > reader.remaining() / kMinTensorBytes)
-    return reader.error("claims more tensors than the file can hold",
-                        cat("at most ", reader.remaining() / kMinTensorBytes), cat(static_cast<int64_t>(n_tensors)));
+  const uint64_t most_pairs = std::min(kMaxPairs, reader.remaining() / kMinPairBytes);
+  if (n_pairs > most_pairs)
+    return reader.error("claims more metadata than the file can hold, or than a limit", cat("at most ", most_pairs),
+                        cat(static_cast<int64_t>(n_pairs)));
+  const uint64_t most_tensors = std::min(kMaxTensors, reader.remaining() / kMinTensorBytes);
+  if (n_tensors > most_tensors)
+    return reader.error("claims more tensors than the file can hold, or than a limit", cat("at most ", most_tensors),
+                        cat(static_cast<int64_t>(n_tensors)));
   return n_pairs;
 }
 

@@ -227,6 +227,19 @@ TEST(Gguf, AbsurdCountsAreErrorsWithoutAnAllocation) {
   }
 }
 
+TEST(Gguf, MorePairsOrTensorsThanAnyModelHasAreErrors) {
+  const auto with = [](int pairs, int tensors) {
+    GgufBuilder file;
+    for (int i = 0; i < pairs; ++i) file.number(std::to_string(i), true);
+    for (int i = 0; i < tensors; ++i) file.tensor(std::to_string(i), DType::i8, {0}, {});
+    return file;
+  };
+  EXPECT_EQ(message_of(with(8192, 0)), "");
+  EXPECT_MESSAGE(with(8193, 0), "more metadata than the file can hold, or than a limit: expected at most 8192");
+  EXPECT_EQ(message_of(with(0, 65536)), "");
+  EXPECT_MESSAGE(with(0, 65537), "more tensors than the file can hold, or than a limit: expected at most 65536");
+}
+
 // 4: dimensions.
 TEST(Gguf, DimensionsThatOverflowAreErrors) {
   const auto with_dims = [](std::vector<int64_t> dims) {
