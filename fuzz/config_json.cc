@@ -18,7 +18,9 @@ static void check_promises(const model::Config& config) {
     const model::LayerConfig& layer = config.layers[static_cast<size_t>(i)];
     FACET_CHECK(layer.head_dim >= 2 && layer.head_dim % 2 == 0 && layer.head_dim <= 4096);
     FACET_CHECK(layer.kv_heads >= 1 && config.heads % layer.kv_heads == 0 && layer.ffn_width >= 1);
-    FACET_CHECK(layer.donor >= 0 && layer.donor <= i && (layer.donor == i) == !layer.shares_kv);
+    FACET_CHECK(layer.donor >= 0 && layer.donor <= i);
+    if (config.drafter) continue;  // its donors are another model's
+    FACET_CHECK((layer.donor == i) == !layer.shares_kv);
     const model::LayerConfig& donor = config.layers[static_cast<size_t>(layer.donor)];
     FACET_CHECK(!donor.shares_kv && donor.full == layer.full && donor.kv_heads == layer.kv_heads);
   }
@@ -50,10 +52,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (config.ok()) check_round_trip(*config);
   FACET_CHECK(Json::parse(text, "small", {.depth = 4, .bytes = 16}).ok() <= config.ok() || cut != text.npos);
   if (!config.ok() || !generation.ok()) return 0;
-  const Result<model::Config> result = model::config_from_json(*config, *generation, "config.json");
-  if (result.ok())
-    check_promises(*result);
-  else
-    FACET_CHECK(!result.error().message().empty());
+  for (const bool drafter : {false, true}) {
+    const Result<model::Config> result = drafter ? model::drafter_config_from_json(*config, *generation, "config.json")
+                                                 : model::config_from_json(*config, *generation, "config.json");
+    if (result.ok()) {
+      FACET_CHECK(result->drafter.has_value() == drafter);
+      check_promises(*result);
+    } else {
+      FACET_CHECK(!result.error().message().empty());
+    }
+  }
   return 0;
 }

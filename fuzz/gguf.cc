@@ -47,6 +47,9 @@ void walk_metadata(const formats::GgufMetadata& metadata) {
   const Result<model::Config> config = model::config_from_gguf(metadata, "model.gguf");
   check_message(config);
   if (config.ok()) FACET_CHECK(!model::describe(*config).empty());
+  const Result<model::Config> drafter = model::drafter_config_from_gguf(metadata, "model.gguf");
+  check_message(drafter);
+  if (drafter.ok()) FACET_CHECK(!config.ok() && drafter->drafter.has_value());
 }
 
 // Every byte of every tensor is there, and no two tensors share one.

@@ -32,7 +32,10 @@ std::vector<const char*> weights_of(LinearRole role, bool experts_are_split) {
     case LinearRole::ple_gate: return {t::kPleGate.gguf};
     case LinearRole::ple_projection: return {t::kPleProjection.gguf};
     case LinearRole::ple_context:
-    case LinearRole::head: return {};  // the one stays BF16; tables have no importance
+    case LinearRole::head:
+    case LinearRole::draft_input:
+    case LinearRole::draft_output:
+    case LinearRole::draft_centroids: return {};  // the one stays BF16; tables have no importance
   }
   return {};
 }

@@ -30,7 +30,8 @@ Forms forms_of(const Context& ctx, const Weights& weights) {
 }  // namespace
 
 Result<Activations> Activations::allocate(const Context& ctx, const Config& config, const Plan& plan,
-                                          const Weights& weights, int64_t max_rows, int64_t max_context) {
+                                          const Weights& weights, int64_t max_rows, int64_t max_context,
+                                          std::span<const Linear* const> readers) {
   int64_t q_width = 0, kv_width = 0, ffn_width = 0, sliding_dim = 0, full_dim = 0;
   for (const LayerPlan& layer : plan.layers) {
     q_width = std::max(q_width, config.heads * layer.head_dim);
@@ -39,7 +40,8 @@ Result<Activations> Activations::allocate(const Context& ctx, const Config& conf
     (layer.full ? full_dim : sliding_dim) = layer.head_dim;
   }
   const int64_t t = max_rows, width = config.width, ple = config.ple_width * config.n_layers();
-  const Forms forms = forms_of(ctx, weights);
+  Forms forms = forms_of(ctx, weights);
+  forms.x |= ops::forms_read_by(ctx, readers);
 
   Activations a;
   const auto take = [&](Matrix<float>& m, int64_t n_rows, int64_t n_cols) -> Result<void> {

@@ -13,7 +13,8 @@ namespace facet::model {
 // T rows; the letters are those of model/weights.h.
 struct Activations {
   static Result<Activations> allocate(const Context& ctx, const Config& config, const Plan& plan,
-                                      const Weights& weights, int64_t max_rows, int64_t max_context);
+                                      const Weights& weights, int64_t max_rows, int64_t max_context,
+                                      std::span<const Linear* const> readers);
 
   Matrix<float> h, kept;             // residual stream (T, D); and the rows that go on after the last storing layer
   Matrix<float> y, z;                // outputs of sub-layers (T, D)

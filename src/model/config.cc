@@ -60,6 +60,15 @@ void share_caches(Config& config, int64_t first_shared, FieldErrors& errors) {
   }
 }
 
+void share_all(Config& config) {
+  for (int i = 0; i < config.n_layers(); ++i) {
+    LayerConfig& layer = config.layers[static_cast<size_t>(i)];
+    layer.donor = i;
+    layer.shares_kv = true;
+    layer.value_is_key = false;
+  }
+}
+
 void add_tokens(std::vector<Token>& tokens, const std::vector<int64_t>& ids, std::string_view key, int64_t vocab_size,
                 FieldErrors& errors) {
   for (const int64_t id : ids) {
@@ -90,6 +99,15 @@ void check_config(const Config& config, FieldErrors& errors) {
   if (config.experts_used > config.experts)
     errors.corrupt("", "more experts are used than there are", cat("at most ", config.experts),
                    cat(config.experts_used));
+  if (!config.drafter) return;
+  if (config.ple_width > 0 || config.experts > 0)
+    errors.unsupported("", "a drafter with per-layer embeddings or experts is not known");
+  const DrafterConfig& drafter = *config.drafter;
+  if (drafter.centroids > 0 && (drafter.centroids_used < 1 || drafter.centroids_used > drafter.centroids ||
+                                config.vocab_size % drafter.centroids != 0))
+    errors.corrupt("", "clusters of the vocabulary do not fit it",
+                   cat("a divisor of ", config.vocab_size, " and at most as many used"),
+                   cat(drafter.centroids, ", ", drafter.centroids_used, " used"));
 }
 
 double embedding_scale(int64_t width) { return static_cast<float>(std::sqrt(static_cast<double>(width))); }
@@ -111,6 +129,7 @@ std::string describe(const Config& config) {
   for (const Size& size : kSizes)
     if (size.family == config.family && size.layers == config.n_layers() && size.width == config.width)
       return size.name;
+  if (config.drafter) return cat("Gemma 4 drafter for a target of width ", config.drafter->target_width);
   return config.family == Family::gemma4 ? "Gemma 4 (unknown size)" : "Gemma 3 (unknown size)";
 }
 

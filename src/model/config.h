@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,15 @@ struct LayerConfig {
   bool operator==(const LayerConfig&) const = default;
 };
 
+// What a drafter has besides (text-decoder.md 4.1). It reads the keys of its target, so all its layers share.
+struct DrafterConfig {
+  int64_t target_width = 0;    // B: the target's model width
+  int64_t centroids = 0;       // clusters of the sparse head; 0: the head is dense
+  int64_t centroids_used = 0;  // clusters whose tokens are scored
+
+  bool operator==(const DrafterConfig&) const = default;
+};
+
 struct Config {
   Family family = Family::gemma4;
   std::string name;        // general.name, or empty
@@ -65,6 +75,7 @@ struct Config {
   RopeConfig rope_sliding, rope_full;
   ImageAttention image_attention = ImageAttention::causal;
   std::vector<LayerConfig> layers;
+  std::optional<DrafterConfig> drafter;  // this is a drafter; it cannot run alone
 
   Token pad = 0;
   std::vector<Token> bos;           // usually one
@@ -89,6 +100,12 @@ Result<Config> config_from_json(const Json& config, const Json& generation_confi
 // What no key says is left at its usual value, and read_config() looks at the tensors: value_is_key false, tied_head
 // true. Full layers of gemma4 turn a quarter of the head, which the file's rope_freqs.weight must confirm.
 Result<Config> config_from_gguf(const formats::GgufMetadata& metadata, const std::string& where);
+
+// The same for a drafter's checkpoint (model type gemma4_assistant, or gemma4-assistant in GGUF files, both dialects);
+// the functions above refuse those. Errors: unsupported (no drafter), corrupt.
+Result<Config> read_drafter_config(const formats::Checkpoint& checkpoint);
+Result<Config> drafter_config_from_json(const Json& config, const Json& generation_config, const std::string& where);
+Result<Config> drafter_config_from_gguf(const formats::GgufMetadata& metadata, const std::string& where);
 
 // "Gemma 4 E2B", "Gemma 4 26B-A4B", "Gemma 3 270M", "Gemma 4 (unknown size)".
 std::string describe(const Config& config);

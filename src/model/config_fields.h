@@ -54,6 +54,10 @@ class FieldErrors {
 std::vector<bool> full_layers_by_period(int64_t layers, int64_t period);
 // Layers first_shared … read the cache of the last storing layer of their kind.
 void share_caches(Config& config, int64_t first_shared, FieldErrors& errors);
+// Which of the two a configuration must describe.
+enum class ModelKind : uint8_t { decoder, drafter };
+// All layers read the cache of another model.
+void share_all(Config& config);
 // Appends tokens that are not there yet.
 void add_tokens(std::vector<Token>& tokens, const std::vector<int64_t>& ids, std::string_view key, int64_t vocab_size,
                 FieldErrors& errors);

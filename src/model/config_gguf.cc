@@ -134,7 +134,7 @@ void read_sizes(Config& config, const GgufFields& keys, const GgufFields& tokeni
     keys.errors().unsupported(keys.path("attention.head_count"), "differs between layers");
 }
 
-void read_layers(Config& config, const GgufFields& keys) {
+void read_layers(Config& config, const GgufFields& keys, ModelKind kind) {
   const int64_t layers = keys.integer("block_count", kLayerRange);
   std::vector<bool> full = layer_kinds(keys, layers);
   // Files of Gemma 3 without a window have none.
@@ -154,6 +154,7 @@ void read_layers(Config& config, const GgufFields& keys) {
                              .head_dim = full[i] ? full_dim : sliding_dim,
                              .kv_heads = kv_heads[i],
                              .ffn_width = ffn_width[i]});
+  if (kind == ModelKind::drafter) return share_all(config);
   const int64_t shared = keys.integer("attention.shared_kv_layers", {0, layers - 1}, 0);
   share_caches(config, layers - shared, keys.errors());
 }
@@ -199,9 +200,23 @@ void read_sampling(Config& config, const GgufFields& general) {
   if (general.has("sampling.top_k")) config.top_k = general.integer("sampling.top_k", kTopKRange);
 }
 
-void check_architecture(const std::string& name, FieldErrors& errors) {
+// Upstream writes a hyphen; files of the community have an underscore and another name for the width.
+bool is_drafter(std::string_view architecture) {
+  return architecture == "gemma4-assistant" || architecture == "gemma4_assistant";
+}
+
+void read_drafter(Config& config, const GgufFields& keys) {
+  const char* key = keys.has("embedding_length_out") ? "embedding_length_out" : "n_embd_backbone";
+  config.drafter = DrafterConfig{.target_width = keys.integer(key, kWidthRange)};
+}
+
+void check_architecture(const std::string& name, ModelKind kind, FieldErrors& errors) {
+  if (kind == ModelKind::drafter) {
+    if (!is_drafter(name)) errors.unsupported("general.architecture", "this is no drafter (gemma4-assistant)", name);
+    return;
+  }
   if (name == "gemma4" || name == "gemma3") return;
-  if (name == "gemma4-assistant" || name == "gemma4_assistant")
+  if (is_drafter(name))
     errors.unsupported("", cat("this is a drafter (", name,
                                "): it proposes tokens for a larger model and cannot run "
                                "without it; open that target model instead"));
@@ -213,31 +228,40 @@ void check_architecture(const std::string& name, FieldErrors& errors) {
     errors.unsupported("general.architecture", "facet runs gemma4 and gemma3 models only", name);
 }
 
-}  // namespace
-
-Result<Config> config_from_gguf(const GgufMetadata& metadata, const std::string& where) {
+Result<Config> read_metadata(const GgufMetadata& metadata, const std::string& where, ModelKind kind) {
   FieldErrors errors(where);
   const GgufFields general(metadata, "general.", errors), tokenizer(metadata, "tokenizer.ggml.", errors);
   const std::string architecture = general.string("architecture", "");
-  if (!errors.failed()) check_architecture(architecture, errors);
+  if (!errors.failed()) check_architecture(architecture, kind, errors);
   if (errors.failed()) return *errors.error();
 
   const GgufFields keys(metadata, cat(architecture, "."), errors);
   Config config;
-  config.family = architecture == "gemma4" ? Family::gemma4 : Family::gemma3;
+  config.family = architecture == "gemma3" ? Family::gemma3 : Family::gemma4;
   config.name = general.string("name", "");
   read_sizes(config, keys, tokenizer);
-  read_layers(config, keys);
+  read_layers(config, keys, kind);
   read_rope(config, keys);
   if (config.family == Family::gemma4)
     read_gemma4(config, keys);
   else
     read_gemma3(config, keys);
+  if (kind == ModelKind::drafter) read_drafter(config, keys);
   read_tokens(config, tokenizer);
   read_sampling(config, general);
   if (!errors.failed()) check_config(config, errors);
   if (errors.failed()) return *errors.error();
   return config;
+}
+
+}  // namespace
+
+Result<Config> config_from_gguf(const GgufMetadata& metadata, const std::string& where) {
+  return read_metadata(metadata, where, ModelKind::decoder);
+}
+
+Result<Config> drafter_config_from_gguf(const GgufMetadata& metadata, const std::string& where) {
+  return read_metadata(metadata, where, ModelKind::drafter);
 }
 
 }  // namespace facet::model

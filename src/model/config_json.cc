@@ -103,6 +103,13 @@ bool is_one_of(std::string_view word, std::initializer_list<std::string_view> wo
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
+TextClass drafter_class(const JsonFields& top) {
+  const std::string type = top.string("model_type", "");
+  if (type == "gemma4_unified_assistant") return TextClass::gemma4_unified;
+  if (type != "gemma4_assistant") top.errors().unsupported("model_type", "this is no drafter (gemma4_assistant)", type);
+  return TextClass::gemma4;
+}
+
 TextClass text_class(const JsonFields& top) {
   const std::string type = top.string("model_type", "");
   if (is_one_of(type, {"gemma4", "gemma4_text"})) return TextClass::gemma4;
@@ -208,7 +215,7 @@ void read_layer_overrides(Config& config, const JsonFields& text) {
   }
 }
 
-void read_gemma4_layers(Config& config, const JsonFields& text) {
+void read_gemma4_layers(Config& config, const JsonFields& text, ModelKind kind) {
   const int64_t layers = text.integer("num_hidden_layers", kLayerRange);
   std::vector<bool> full = layer_kinds(text, layers, 6);
   full.back() = true;  // as transformers forces it
@@ -220,7 +227,8 @@ void read_gemma4_layers(Config& config, const JsonFields& text) {
   const int64_t full_kv_heads =
       overridden || !key_is_value ? kv_heads : text.integer("num_global_key_value_heads", kHeadRange, kv_heads);
   const int64_t ffn_width = text.integer("intermediate_size", kWidthRange);
-  const int64_t first_shared = layers - text.integer("num_kv_shared_layers", {0, layers - 1}, 0);
+  const int64_t most_shared = kind == ModelKind::drafter ? layers : layers - 1;
+  const int64_t first_shared = layers - text.integer("num_kv_shared_layers", {0, most_shared}, 0);
   const bool double_wide = text.boolean("use_double_wide_mlp", false);
   for (int64_t i = 0; i < layers; ++i) {
     const bool is_full = full[static_cast<size_t>(i)];
@@ -231,6 +239,7 @@ void read_gemma4_layers(Config& config, const JsonFields& text) {
                              .value_is_key = key_is_value && is_full && i < first_shared});
   }
   if (overridden) read_layer_overrides(config, text);
+  if (kind == ModelKind::drafter) return share_all(config);
   share_caches(config, first_shared, text.errors());
 }
 
@@ -257,7 +266,7 @@ void read_image_attention(Config& config, const JsonFields& text, bool unified) 
   }
 }
 
-void read_gemma4(Config& config, const JsonFields& text, bool unified) {
+void read_gemma4(Config& config, const JsonFields& text, bool unified, ModelKind kind) {
   config.rope_sliding = {.kind = RopeKind::whole, .theta = 1e4};
   config.rope_full = {.kind = RopeKind::proportional, .theta = 1e6, .rotated_part = 0.25};
   config.vocab_size = text.integer("vocab_size", kVocabRange);
@@ -265,17 +274,26 @@ void read_gemma4(Config& config, const JsonFields& text, bool unified) {
   config.window = text.integer("sliding_window", kPositionRange, unified ? 1024 : 512);
   config.context = text.integer("max_position_embeddings", kPositionRange, unified ? 262144 : 131072);
   read_sizes(config, text);
-  read_gemma4_layers(config, text);
+  read_gemma4_layers(config, text, kind);
   read_rope(config, text);
   read_experts(config, text);
   read_image_attention(config, text, unified);
   // The class without these keys has no per-layer embeddings; the other has 256 of them unless it says otherwise.
-  config.ple_width = text.integer("hidden_size_per_layer_input", {0, kWidthRange.high}, unified ? 0 : 256);
+  const int64_t usual_ple = unified || kind == ModelKind::drafter ? 0 : 256;
+  config.ple_width = text.integer("hidden_size_per_layer_input", {0, kWidthRange.high}, usual_ple);
   if (config.ple_width > 0) {
     const int64_t rows = text.integer("vocab_size_per_layer_input", {0, kVocabRange.high}, config.vocab_size);
     if (rows != config.vocab_size)
       text.errors().unsupported(text.path("vocab_size_per_layer_input"), "differs from vocab_size", cat(rows));
   }
+}
+
+void read_drafter(Config& config, const JsonFields& top) {
+  DrafterConfig& drafter = config.drafter.emplace();
+  drafter.target_width = top.integer("backbone_hidden_size", kWidthRange);
+  if (!top.boolean("use_ordered_embeddings", false)) return;
+  drafter.centroids = top.integer("num_centroids", kVocabRange, 2048);
+  drafter.centroids_used = top.integer("centroid_intermediate_top_k", kVocabRange, 32);
 }
 
 // --- Gemma 3 ---------------------------------------------------------------------------------------------------------
@@ -342,13 +360,12 @@ void read_sampling(Config& config, const JsonFields& generation) {
   if (!generation.boolean("do_sample", true)) config.temperature = 0;
 }
 
-}  // namespace
-
-Result<Config> config_from_json(const Json& config_json, const Json& generation_json, const std::string& where) {
+Result<Config> read_json(const Json& config_json, const Json& generation_json, const std::string& where,
+                         ModelKind wanted) {
   FieldErrors errors(where);
   if (config_json.object() == nullptr) errors.corrupt("", "is not a JSON object", {}, config_json.kind());
   const JsonFields top(&config_json, "", errors);
-  const TextClass kind = text_class(top);
+  const TextClass kind = wanted == ModelKind::drafter ? drafter_class(top) : text_class(top);
   const JsonFields text = top.has("text_config") ? top.object("text_config") : top;
   const JsonFields generation(&generation_json, "generation_config.json: ", errors);
   if (!generation_json.is_null() && generation_json.object() == nullptr)
@@ -359,13 +376,24 @@ Result<Config> config_from_json(const Json& config_json, const Json& generation_
   if (kind == TextClass::gemma3)
     read_gemma3(config, text);
   else
-    read_gemma4(config, text, kind == TextClass::gemma4_unified);
+    read_gemma4(config, text, kind == TextClass::gemma4_unified, wanted);
+  if (wanted == ModelKind::drafter) read_drafter(config, top);
   config.tied_head = text.boolean("tie_word_embeddings", top.boolean("tie_word_embeddings", true));
   read_tokens(config, top, text, generation);
   read_sampling(config, generation);
   if (!errors.failed()) check_config(config, errors);
   if (errors.failed()) return *errors.error();
   return config;
+}
+
+}  // namespace
+
+Result<Config> config_from_json(const Json& config, const Json& generation_config, const std::string& where) {
+  return read_json(config, generation_config, where, ModelKind::decoder);
+}
+
+Result<Config> drafter_config_from_json(const Json& config, const Json& generation_config, const std::string& where) {
+  return read_json(config, generation_config, where, ModelKind::drafter);
 }
 
 }  // namespace facet::model

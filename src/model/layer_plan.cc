@@ -17,7 +17,7 @@ Plan make_plan(const Config& config) {
                            .has_ple = config.ple_width > 0});
     if (!layer.shares_kv) plan.last_storing = i;
   }
-  plan.layers[static_cast<size_t>(plan.last_storing)].last_storing = true;
+  plan.layers[static_cast<size_t>(plan.last_storing)].last_storing = plan.layers.front().stores_kv;
   return plan;
 }
 

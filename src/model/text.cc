@@ -11,8 +11,8 @@
 namespace facet::model {
 
 Result<TextModel> TextModel::create(const Context& ctx, const Config& config, const Plan& plan, Weights weights,
-                                    int64_t max_rows, int64_t max_context) {
-  FACET_TRY(Activations a, Activations::allocate(ctx, config, plan, weights, max_rows, max_context));
+                                    int64_t max_rows, int64_t max_context, std::span<const Linear* const> readers) {
+  FACET_TRY(Activations a, Activations::allocate(ctx, config, plan, weights, max_rows, max_context, readers));
   return TextModel(config, plan, std::move(weights), std::move(a), max_rows);
 }
 
@@ -28,6 +28,35 @@ Result<void> TextModel::forward(Context& ctx, const Batch& batch, KvCache& cache
   }
   output(pass, sink);
   return {};
+}
+
+void TextModel::draft(Context& ctx, Mat<const float> inputs, const DraftRows& rows, KvCache& cache) {
+  const size_t t = rows.sequences.size();
+  FACET_CHECK(inputs.rows() == static_cast<int64_t>(t) && inputs.rows() <= max_rows_ &&
+              inputs.cols() == config_.width && rows.positions.size() == t &&
+              rows.donors.size() == plan_.layers.size());
+  const Batch batch{.tokens = {},
+                    .positions = rows.positions,
+                    .sequences = rows.sequences,
+                    .soft = {},
+                    .bidirectional = {},
+                    .outputs = {},
+                    .skip = Skip::off};
+  Pass pass{
+      .ctx = ctx, .batch = batch, .cache = cache, .h = a_.h.view(inputs.rows()), .ple = {}, .donors = rows.donors};
+  a_.rows.resize(t);
+  a_.positions.resize(t);
+  for (size_t i = 0; i < t; ++i) {
+    a_.rows[i] = static_cast<int32_t>(i);
+    a_.positions[i] = static_cast<int32_t>(cache.length(rows.sequences[i].sequence)) - 1;  // sees all that is stored
+  }
+  see(pass);
+  a_.positions.assign(rows.positions.begin(), rows.positions.end());
+  turn(ctx);
+  ops::copy(ctx, pass.h, inputs);
+  for (const LayerPlan& layer : plan_.layers)
+    decoder_layer(pass, layer, weights_.layers[static_cast<size_t>(layer.index)]);
+  ops::prepare(ctx, a_.x, pass.h, weights_.final_norm, eps());
 }
 
 // One decoder layer on the residual stream h:
@@ -62,9 +91,7 @@ void TextModel::attention(Pass& pass, const LayerPlan& layer, const LayerWeights
   ops::rope(ctx, q, d, cosine(layer), sine(layer));
   tap(pass, "q", layer.index, q);
 
-  a_.views.clear();
-  for (const SeqRange& range : pass.batch.sequences)
-    a_.views.push_back(pass.cache.view(layer.index, range.sequence, pass.cache.length(range.sequence) + range.rows));
+  view_keys(pass, layer);
   const ops::AttentionShape shape{.heads = config_.heads,
                                   .kv_heads = layer.kv_heads,
                                   .head_dim = d,
@@ -75,6 +102,19 @@ void TextModel::attention(Pass& pass, const LayerPlan& layer, const LayerWeights
   ops::linear(ctx, y, a_.attention, w.attention_output, a_.rows);  // (T, D)
   tap(pass, "attn_out", layer.index, y);
   ops::add_norm(ctx, pass.h, y, w.post_attention_norm, eps());
+}
+
+// Its own keys, which include those of this batch, or those of the model that a drafter drafts for.
+void TextModel::view_keys(const Pass& pass, const LayerPlan& layer) {
+  a_.views.clear();
+  for (const SeqRange& range : pass.batch.sequences) {
+    const int64_t length = pass.cache.length(range.sequence);
+    if (pass.donors.empty()) {
+      a_.views.push_back(pass.cache.view(layer.index, range.sequence, length + range.rows));
+    } else {
+      a_.views.push_back(pass.cache.view(pass.donors[static_cast<size_t>(layer.index)], range.sequence, length));
+    }
+  }
 }
 
 // k = rope(norm_k(W_k x));  v = norm(W_v x), or norm(W_k x) where the layer has no W_v. Both join the cache before any

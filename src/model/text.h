@@ -18,14 +18,26 @@ enum class ImageBound : uint8_t { both_sides, left_only };
 
 class TextModel {
  public:
-  // max_rows: of one batch; max_context: positions of a sequence. Errors: exhausted.
+  // max_rows: of one batch; max_context: positions of a sequence; readers: linears of others that will read hidden().
+  // Errors: exhausted.
   static Result<TextModel> create(const Context& ctx, const Config& config, const Plan& plan, Weights weights,
-                                  int64_t max_rows, int64_t max_context);
+                                  int64_t max_rows, int64_t max_context, std::span<const Linear* const> readers = {});
 
   // Runs the batch. Cache room for its rows must be reserved; lengths do not change. A failed call leaves the cache as
   // it was: everything that can fail happens before layer 0. Errors: invalid_argument (a batch that contradicts
   // itself), io (a table row could not be read).
   Result<void> forward(Context& ctx, const Batch& batch, KvCache& cache, ResultSink& sink);
+
+  // A drafter's pass (text-decoder.md 4.2): rows whose input is given, one a sequence, read the cache of another model
+  // and store nothing. The result stands in hidden() until the next pass.
+  struct DraftRows {
+    std::span<const SeqRange> sequences;  // of the cache; one row each
+    std::span<const int32_t> positions;   // of rotation; what a row sees ends with the cache
+    std::span<const int> donors;          // for each layer: the layer of the other model whose keys it reads
+  };
+  void draft(Context& ctx, Mat<const float> inputs, const DraftRows& rows, KvCache& cache);  // inputs: (T, D)
+  // norm(h) of the rows of the last draft, in every form that the head reads.
+  ops::Operand& hidden() { return a_.x; }
 
   void set_image_bound(ImageBound bound) { image_bound_ = bound; }
   const Config& config() const { return config_; }
@@ -40,9 +52,10 @@ class TextModel {
     Context& ctx;
     const Batch& batch;
     KvCache& cache;
-    Mat<float> h;       // (T, D) residual stream of the rows that are still needed
-    Mat<float> ple;     // (T, L P) per-layer inputs of those rows
-    bool cuts = false;  // rows without outputs stop at the last storing layer
+    Mat<float> h;                      // (T, D) residual stream of the rows that are still needed
+    Mat<float> ple;                    // (T, L P) per-layer inputs of those rows
+    bool cuts = false;                 // rows without outputs stop at the last storing layer
+    std::span<const int> donors = {};  // drafts: whose keys each layer reads
   };
 
   TextModel(Config config, Plan plan, Weights weights, Activations activations, int64_t max_rows)
@@ -55,6 +68,8 @@ class TextModel {
   Result<void> check(const Batch& batch, const KvCache& cache) const;
   Result<void> check_sequences(const Batch& batch, const KvCache& cache) const;
   void begin(Pass& pass);
+  void view_keys(const Pass& pass, const LayerPlan& layer);
+  void turn(Context& ctx);
   void see(const Pass& pass);
   Result<void> embed(Pass& pass);
   Result<void> per_layer_inputs(Pass& pass);

@@ -92,10 +92,14 @@ void TextModel::begin(Pass& pass) {
     if (a_.output_rows.empty() || a_.output_rows.back() != out.row) a_.output_rows.push_back(out.row);
   pass.cuts = batch.skip == Skip::on && a_.output_rows.size() < t;
   see(pass);
-  ops::rope_angles(pass.ctx, a_.cos_sliding.view(static_cast<int64_t>(t)), a_.sin_sliding.view(static_cast<int64_t>(t)),
-                   a_.positions, weights_.rope_sliding);
-  ops::rope_angles(pass.ctx, a_.cos_full.view(static_cast<int64_t>(t)), a_.sin_full.view(static_cast<int64_t>(t)),
-                   a_.positions, weights_.rope_full);
+  turn(pass.ctx);
+}
+
+// The angles of all current rows.
+void TextModel::turn(Context& ctx) {
+  const int64_t t = static_cast<int64_t>(a_.positions.size());
+  ops::rope_angles(ctx, a_.cos_sliding.view(t), a_.sin_sliding.view(t), a_.positions, weights_.rope_sliding);
+  ops::rope_angles(ctx, a_.cos_full.view(t), a_.sin_full.view(t), a_.positions, weights_.rope_full);
 }
 
 // Full layers: keys 0 … p. Sliding layers: the last W of them; a row inside an image also sees the image's later rows.
@@ -191,8 +195,7 @@ void TextModel::keep_output_rows(Pass& pass) {
   a_.positions.resize(kept.size());
   a_.sees_sliding.resize(kept.size());
   a_.sees_full.resize(kept.size());
-  ops::rope_angles(pass.ctx, a_.cos_sliding.view(n), a_.sin_sliding.view(n), a_.positions, weights_.rope_sliding);
-  ops::rope_angles(pass.ctx, a_.cos_full.view(n), a_.sin_full.view(n), a_.positions, weights_.rope_full);
+  turn(pass.ctx);
 }
 
 }  // namespace facet::model

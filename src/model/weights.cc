@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <initializer_list>
 #include <unordered_set>
 
 #include "base/strings.h"
@@ -25,6 +27,7 @@ class Loader {
         progress_(progress) {}
 
   Result<Weights> load();
+  Result<DrafterWeights> load_drafter();
 
  private:
   using Shape = std::vector<int64_t>;
@@ -33,6 +36,7 @@ class Loader {
     return names_.has(name) ? checkpoint_.find(names_.full(name, layer)) : nullptr;
   }
   Result<const TensorInfo*> require(const TensorName& name, int layer, const Shape& shape);
+  Error missing(const std::string& name, const Shape& shape) const;
   Result<void> check_shape(const TensorInfo& tensor, const Shape& shape) const;
 
   Result<Vector> vector(const TensorName& name, int layer, int64_t n);
@@ -46,6 +50,9 @@ class Loader {
   Result<Weight> unfused_experts(std::span<const std::string> parts, int layer, int64_t rows, int64_t cols);
   Result<void> ple(LayerWeights& w, const LayerPlan& layer);
   Result<void> shared(Weights& w);
+  Result<void> layers(Weights& w);
+  Result<Linear> drafter_linear(std::initializer_list<const char*> names, LinearRole role, int64_t rows, int64_t cols);
+  Result<std::vector<Token>> token_ordering();
   Result<void> rope(Weights& w);
   Result<void> refuse_leftovers(Weights& w) const;
   bool defined_away(const TensorInfo& tensor) const;
@@ -59,6 +66,14 @@ class Loader {
   std::unordered_set<std::string> used_;
 };
 
+Error Loader::missing(const std::string& name, const Shape& shape) const {
+  return {.code = ErrorCode::corrupt,
+          .what = "tensor is missing",
+          .where = checkpoint_.path().string(),
+          .expected = cat(name, ' ', list(shape)),
+          .found = "no tensor of this name"};
+}
+
 Result<void> Loader::check_shape(const TensorInfo& tensor, const Shape& shape) const {
   if (tensor.shape == shape) return {};
   return Error{.code = ErrorCode::corrupt,
@@ -71,13 +86,7 @@ Result<void> Loader::check_shape(const TensorInfo& tensor, const Shape& shape) c
 Result<const TensorInfo*> Loader::require(const TensorName& name, int layer, const Shape& shape) {
   const std::string full = names_.full(name, layer);
   const TensorInfo* tensor = checkpoint_.find(full);
-  if (tensor == nullptr) {
-    return Error{.code = ErrorCode::corrupt,
-                 .what = "tensor is missing",
-                 .where = checkpoint_.path().string(),
-                 .expected = cat(full, ' ', list(shape)),
-                 .found = "no tensor of this name"};
-  }
+  if (tensor == nullptr) return missing(full, shape);
   FACET_TRY_VOID(check_shape(*tensor, shape));
   used_.insert(full);
   return tensor;
@@ -219,6 +228,7 @@ Result<void> Loader::shared(Weights& w) {
   const bool own_head = !config_.tied_head || (checkpoint_.container() == formats::Container::gguf &&
                                                optional(tensors::kHead, -1) != nullptr);
   w.head.id = {.role = LinearRole::head, .layer = -1};
+  if (config_.drafter && config_.drafter->centroids > 0) return {};  // rows of the table, as they are wanted
   if (own_head) {
     FACET_TRY(w.head, linear(tensors::kHead, -1, LinearRole::head, vocab, width));
   } else {
@@ -309,10 +319,7 @@ Result<void> Loader::refuse_leftovers(Weights& w) const {
   return {};
 }
 
-Result<Weights> Loader::load() {
-  Weights w;
-  FACET_TRY_VOID(shared(w));
-  FACET_TRY_VOID(rope(w));
+Result<void> Loader::layers(Weights& w) {
   for (const LayerPlan& layer : plan_.layers) {
     LayerWeights& weights = w.layers.emplace_back();
     FACET_TRY_VOID(attention(weights, layer));
@@ -326,7 +333,90 @@ Result<Weights> Loader::load() {
     if (progress_ != nullptr && !progress_->update("packing weights", layer.index + 1, config_.n_layers()))
       return Error{.code = ErrorCode::cancelled, .what = "loading was stopped", .where = checkpoint_.path().string()};
   }
+  return {};
+}
+
+Result<Weights> Loader::load() {
+  Weights w;
+  FACET_TRY_VOID(shared(w));
+  FACET_TRY_VOID(rope(w));
+  FACET_TRY_VOID(layers(w));
   FACET_TRY_VOID(refuse_leftovers(w));
+  return w;
+}
+
+// --- drafters ---
+
+// A matrix beside the decoder, under the first of its names that the file has: Hugging Face, GGUF, GGUF's other
+// dialect.
+Result<Linear> Loader::drafter_linear(std::initializer_list<const char*> names, LinearRole role, int64_t rows,
+                                      int64_t cols) {
+  const char* found = *names.begin();
+  for (const char* name : names)
+    if (checkpoint_.find(name) != nullptr) found = name;
+  const TensorInfo* tensor = checkpoint_.find(found);
+  if (tensor == nullptr) return missing(found, {rows, cols});
+  FACET_TRY_VOID(check_shape(*tensor, {rows, cols}));
+  used_.insert(tensor->name);
+  FACET_TRY(const Weight weight, store_.matrix(*tensor));
+  return Linear{.weight = weight, .id = {.role = role, .layer = -1}, .in = {}, .out = {}};
+}
+
+// A permutation of the vocabulary, i64 or i32.
+Result<std::vector<Token>> Loader::token_ordering() {
+  const int64_t vocab = config_.vocab_size;
+  const TensorInfo* tensor = nullptr;
+  for (const char* name : {"masked_embedding.token_ordering", "masked_embd_ordering", "mtp.token_ordering"})
+    if (const TensorInfo* found = checkpoint_.find(name)) tensor = found;
+  if (tensor == nullptr) return missing("masked_embedding.token_ordering", {vocab});
+  FACET_TRY_VOID(check_shape(*tensor, {vocab}));
+  used_.insert(tensor->name);
+  const auto wrong = [&](std::string what, std::string expected, std::string found) {
+    return Error{.code = ErrorCode::corrupt,
+                 .what = std::move(what),
+                 .where = cat(checkpoint_.path(), ": ", tensor->name),
+                 .expected = std::move(expected),
+                 .found = std::move(found)};
+  };
+  if (tensor->type != DType::i64 && tensor->type != DType::i32)
+    return wrong("order of tokens has the wrong type", "I64 or I32", name(tensor->type));
+  const Bytes bytes = checkpoint_.bytes(*tensor);
+  const size_t size = static_cast<size_t>(info(tensor->type).bytes);
+  std::vector<Token> ordering(static_cast<size_t>(vocab));
+  std::vector<bool> seen(ordering.size());
+  for (size_t i = 0; i < ordering.size(); ++i) {
+    int64_t token = 0;
+    std::memcpy(&token, bytes.data() + i * size, size);
+    if (size == 4) token = static_cast<int32_t>(token);
+    if (token < 0 || token >= vocab || seen[static_cast<size_t>(token)])
+      return wrong("order of tokens is no permutation", cat("each of 0 to ", vocab - 1, " once"),
+                   cat(token, " at ", i));
+    seen[static_cast<size_t>(token)] = true;
+    ordering[i] = static_cast<Token>(token);
+  }
+  return ordering;
+}
+
+Result<DrafterWeights> Loader::load_drafter() {
+  const DrafterConfig& drafter = *config_.drafter;
+  const int64_t width = config_.width, target = drafter.target_width;
+  DrafterWeights w;
+  FACET_TRY_VOID(shared(w.decoder));
+  FACET_TRY_VOID(rope(w.decoder));
+  FACET_TRY_VOID(layers(w.decoder));
+  FACET_TRY(w.input,
+            drafter_linear({"pre_projection.weight", "nextn.pre_projection.weight", "mtp.pre_projection.weight"},
+                           LinearRole::draft_input, width, 2 * target));
+  FACET_TRY(w.output,
+            drafter_linear({"post_projection.weight", "nextn.post_projection.weight", "mtp.post_projection.weight"},
+                           LinearRole::draft_output, target, width));
+  if (drafter.centroids > 0) {
+    FACET_TRY(w.centroids, drafter_linear({"masked_embedding.centroids.weight", "masked_embd_centroids.weight",
+                                           "mtp.centroids.weight"},
+                                          LinearRole::draft_centroids, drafter.centroids, width));
+    FACET_TRY(w.ordering, token_ordering());
+  }
+  FACET_TRY_VOID(refuse_leftovers(w.decoder));
   return w;
 }
 
@@ -336,6 +426,13 @@ Result<Weights> load_weights(const formats::Checkpoint& checkpoint, const Config
                              formats::WeightStore& store, Progress* progress) {
   FACET_TRY(TensorNames names, TensorNames::of(checkpoint));
   return Loader(checkpoint, config, plan, std::move(names), store, progress).load();
+}
+
+Result<DrafterWeights> load_drafter_weights(const formats::Checkpoint& checkpoint, const Config& config,
+                                            const Plan& plan, formats::WeightStore& store, Progress* progress) {
+  FACET_CHECK(config.drafter.has_value());
+  FACET_TRY(TensorNames names, TensorNames::of(checkpoint));
+  return Loader(checkpoint, config, plan, std::move(names), store, progress).load_drafter();
 }
 
 }  // namespace facet::model

@@ -63,4 +63,15 @@ struct Weights {
 Result<Weights> load_weights(const formats::Checkpoint& checkpoint, const Config& config, const Plan& plan,
                              formats::WeightStore& store, Progress* progress);
 
+// Of a drafter (text-decoder.md 4). B: the target's model width, C clusters of the vocabulary.
+struct DrafterWeights {
+  Weights decoder;              // its layers store no keys; no packed head where the head is sparse
+  Linear input;                 // (D, 2 B): embedding of the token, then the target's hidden state
+  Linear output;                // (B, D)
+  Linear centroids;             // (C, D); sparse heads only
+  std::vector<Token> ordering;  // (C, V / C): the tokens of each cluster; sparse heads only
+};
+Result<DrafterWeights> load_drafter_weights(const formats::Checkpoint& checkpoint, const Config& config,
+                                            const Plan& plan, formats::WeightStore& store, Progress* progress);
+
 }  // namespace facet::model

@@ -47,6 +47,9 @@ enum class LinearRole : uint8_t {
   ple_gate,
   ple_projection,
   head,
+  draft_input,      // of a drafter: from the target's width
+  draft_output,     // and back
+  draft_centroids,  // which tokens are worth scoring
 };
 struct LinearId {
   LinearRole role = LinearRole::query;

@@ -1,4 +1,5 @@
 // config.json in every spelling: the golden folders, the published tables, and hostile files.
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -152,6 +153,40 @@ TEST(ConfigJson, EveryGoldenTargetReadsAndEveryDrafterIsRefused) {
   }
   EXPECT_GE(targets, 10);
   EXPECT_EQ(drafters, 2);
+}
+
+TEST(ConfigJson, DraftersAreReadByTheirOwnReader) {
+  FACET_SHARED_OR_SKIP(text, "golden/text");
+  for (const char* folder : {"tiny-assistant-centroid", "tiny-assistant-dense"}) {
+    const Json json = parse_file(text / folder / "config.json");
+    const Result<Config> config = drafter_config_from_json(json, Json(), "config.json");
+    ASSERT_OK(config);
+    ASSERT_TRUE(config->drafter.has_value());
+    EXPECT_EQ(config->drafter->target_width, 96);
+    const bool sparse = std::string_view(folder) == "tiny-assistant-centroid";
+    EXPECT_EQ(config->drafter->centroids, sparse ? 16 : 0);
+    EXPECT_EQ(config->drafter->centroids_used, sparse ? 4 : 0);
+    EXPECT_EQ(config->n_layers(), 4);
+    EXPECT_TRUE(std::ranges::all_of(config->layers, &LayerConfig::shares_kv));
+    EXPECT_EQ(config->layers[3].head_dim, 32);
+    EXPECT_EQ(config->ple_width, 0);
+    EXPECT_EQ(config->logit_softcap, 0);
+  }
+  const Result<Config> decoder =
+      drafter_config_from_json(parse_file(text / "tiny-e" / "config.json"), Json(), "config.json");
+  ASSERT_FALSE(decoder.ok());
+  EXPECT_EQ(decoder.error().code, ErrorCode::unsupported);
+}
+
+TEST(ConfigJson, ADraftersClustersMustFitTheVocabulary) {
+  FACET_SHARED_OR_SKIP(text, "golden/text");
+  const Json json = parse_file(text / "tiny-assistant-centroid" / "config.json");
+  for (const auto& [key, value] : {std::pair("num_centroids", 100), std::pair("centroid_intermediate_top_k", 17)}) {
+    const Result<Config> config =
+        drafter_config_from_json(with(json, key, Json(int64_t{value})), Json(), "config.json");
+    ASSERT_FALSE(config.ok()) << key;
+    EXPECT_EQ(config.error().code, ErrorCode::corrupt);
+  }
 }
 
 TEST(ConfigJson, TinyEIsWhatItsGoldensSay) {
