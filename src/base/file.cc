@@ -35,8 +35,6 @@ class Descriptor {
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const { return fd_; }
   bool ok() const { return fd_ >= 0; }
-  // Closes now; false when the kernel reports a late write error.
-  bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
 
  private:
   int fd_;
@@ -52,39 +50,9 @@ Result<uint64_t> regular_size(const Descriptor& file, const fs::path& path) {
   return static_cast<uint64_t>(status.st_size);
 }
 
-Result<void> write_all(const Descriptor& file, Bytes contents, const fs::path& path) {
-  while (!contents.empty()) {
-    const ssize_t written = ::write(file.get(), contents.data(), contents.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return system_error("cannot write", path);
-    }
-    contents = contents.subspan(static_cast<size_t>(written));
-  }
-  return {};
-}
-
 // madvise wants whole pages. Advice only: what the kernel answers changes nothing.
 void advise(Bytes pages, int advice) {
   if (!pages.empty()) ::madvise(const_cast<std::byte*>(pages.data()), pages.size(), advice);
-}
-
-// A new file beside path, with the permissions that the umask leaves; its name goes to `temporary`.
-Result<int> create_beside(const fs::path& path, std::string& temporary) {
-  constexpr int kTries = 100;  // names of files that an interrupted process has left are passed over
-  for (int i = 0; i < kTries; ++i) {
-    temporary = cat(path, ".", ::getpid(), "-", i, ".tmp");
-    const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file >= 0) return file;
-    if (errno != EEXIST) break;
-  }
-  return system_error("cannot create a temporary file", temporary);
-}
-
-// The permissions of the file at path, if there is one, become those of `file`.
-bool keep_permissions(const Descriptor& file, const fs::path& path) {
-  struct stat status;
-  return ::stat(path.c_str(), &status) != 0 || ::fchmod(file.get(), status.st_mode & 0777) == 0;
 }
 
 }  // namespace
@@ -150,18 +118,6 @@ Result<std::string> read_file(const fs::path& path, uint64_t max_bytes) {
                    .expected = cat("at most ", max_bytes, " bytes"),
                    .found = "more"};
   }
-}
-
-Result<void> write_file_atomic(const fs::path& path, Bytes contents) {
-  std::string temporary;
-  FACET_TRY(const int created, create_beside(path, temporary));
-  Descriptor file(created);
-  Result<void> result = write_all(file, contents, temporary);
-  if (result.ok() && (!keep_permissions(file, path) || ::fsync(file.get()) != 0 || !file.close()))
-    result = system_error("cannot write", temporary);
-  if (result.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) result = system_error("cannot replace", path);
-  if (!result.ok()) ::unlink(temporary.c_str());
-  return result;
 }
 
 }  // namespace facet

@@ -7,6 +7,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "facet/result.h"
 
@@ -53,8 +55,46 @@ Bytes pages_of(Bytes part, Pages which);
 // The whole file as a string. Errors: not_found, io; exhausted when it is larger than max_bytes.
 Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes);
 
-// Writes to a temporary file beside path, flushes it to disk and renames it: readers see the old or the new contents.
-// A new file gets the permissions that the umask leaves; one that is replaced hands on its own.
+// A file being written. It has no name until commit(), which makes it appear whole under its path, in place of what was
+// there; until then a process that dies leaves nothing behind (where the file system knows no nameless files: a hidden
+// one beside the path, ".NAME.part", which the next writer of that path takes over). Move-only.
+class NewFile {
+ public:
+  // size: bytes that will be written, if known; room for them is taken at once. Errors: io (folder, permissions),
+  // exhausted (the disk has no room: what is needed, what is free), unavailable (another process is writing the same
+  // file).
+  enum class Until : uint8_t { nameless, hidden };  // hidden: as where there are no nameless files (tests)
+  static Result<NewFile> create(const std::filesystem::path& path, uint64_t size = 0, Until until = Until::nameless);
+
+  NewFile(NewFile&& other) noexcept;
+  NewFile& operator=(NewFile&& other) noexcept;
+  ~NewFile();  // without commit(): nothing stays
+
+  const std::filesystem::path& path() const { return path_; }
+  uint64_t written() const { return written_; }
+
+  Result<void> write(Bytes more);
+  // Everything written is on the disk.
+  Result<void> flush();
+  // flush(), then the file appears. Nothing may be written afterwards.
+  Result<void> commit();
+
+ private:
+  explicit NewFile(std::filesystem::path path) : path_(std::move(path)) {}
+  Result<void> open(Until until);
+  Result<void> name_it();
+  Result<void> take_room(uint64_t size) const;
+  std::filesystem::path part() const;
+  void abandon();
+
+  std::filesystem::path path_;
+  int file_ = -1;
+  bool nameless_ = false;
+  uint64_t written_ = 0;
+  std::vector<std::byte> buffer_;  // small writes are gathered
+};
+
+// The whole contents through a NewFile: readers see the old or the new ones.
 Result<void> write_file_atomic(const std::filesystem::path& path, Bytes contents);
 
 }  // namespace facet

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -160,6 +162,102 @@ TEST(File, AtomicWriteNamesTheFolderThatIsNotThere) {
   EXPECT_EQ(written.error().code, ErrorCode::not_found);
   EXPECT_THAT(written.error().message(), ::testing::HasSubstr("/no/such/folder/x"));
 }
+
+class NewFiles : public ::testing::TestWithParam<NewFile::Until> {
+ protected:
+  int64_t files() const { return std::distance(std::filesystem::directory_iterator(folder_.path()), {}); }
+  std::string contents(const std::filesystem::path& path) const {
+    const Result<std::string> text = read_file(path, 1 << 24);
+    return text.ok() ? *text : text.error().message();
+  }
+  Result<NewFile> create(uint64_t size = 0) { return NewFile::create(path_, size, GetParam()); }
+
+  testing::TemporaryFolder folder_;
+  std::filesystem::path path_ = folder_.path() / "x";
+};
+
+TEST_P(NewFiles, AppearWholeOrNotAtAll) {
+  std::ofstream(path_) << "old";
+  std::string expected;
+  {
+    Result<NewFile> file = create(3 << 20);
+    ASSERT_OK(file);
+    for (int i = 0; i < 3000; ++i) {
+      const std::string more(static_cast<size_t>(i % 700), static_cast<char>('a' + i % 26));
+      ASSERT_OK(file->write(as_bytes(more)));
+      expected += more;
+    }
+    const std::string large(2 << 20, 'z');
+    ASSERT_OK(file->write(as_bytes(large)));
+    expected += large;
+    EXPECT_EQ(file->written(), expected.size());
+    EXPECT_EQ(contents(path_), "old");
+    ASSERT_OK(file->commit());
+  }
+  EXPECT_EQ(contents(path_), expected);
+  EXPECT_EQ(files(), 1);
+  {
+    NewFile moved = *create();
+    ASSERT_OK(moved.write(as_bytes("lost")));
+    const NewFile last = std::move(moved);
+  }
+  EXPECT_EQ(contents(path_), expected);
+  EXPECT_EQ(files(), 1);
+}
+
+TEST_P(NewFiles, AProcessThatDiesLeavesNothingThatTheNextOneMinds) {
+  for (int round = 0; round < 3; ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      NewFile file = *create();
+      (void)file.write(as_bytes(std::string(3 << 20, 'x')));
+      if (round == 2) (void)file.flush();
+      ::kill(::getpid(), SIGKILL);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    ASSERT_TRUE(WIFSIGNALED(status));
+    EXPECT_FALSE(std::filesystem::exists(path_));
+  }
+  Result<NewFile> file = create();
+  ASSERT_OK(file);
+  ASSERT_OK(file->write(as_bytes("y")));
+  ASSERT_OK(file->commit());
+  EXPECT_EQ(contents(path_), "y");
+  EXPECT_EQ(files(), 1);
+}
+
+TEST_P(NewFiles, AFullDiskIsKnownBeforehand) {
+  const Result<NewFile> file = create(uint64_t{1} << 60);
+  ASSERT_FALSE(file.ok());
+  EXPECT_EQ(file.error().code, ErrorCode::exhausted);
+  EXPECT_THAT(file.error().message(), ::testing::HasSubstr("no room"));
+  EXPECT_EQ(files(), 0);
+}
+
+TEST_P(NewFiles, ReplaceWhatALinkPointsTo) {
+  std::filesystem::create_directory(folder_.path() / "y");
+  std::ofstream(folder_.path() / "y" / "real") << "old";
+  std::filesystem::create_symlink("y/real", path_);
+  Result<NewFile> file = create();
+  ASSERT_OK(file);
+  ASSERT_OK(file->write(as_bytes("new")));
+  ASSERT_OK(file->commit());
+  EXPECT_TRUE(std::filesystem::is_symlink(path_));
+  EXPECT_EQ(contents(folder_.path() / "y" / "real"), "new");
+  EXPECT_EQ(NewFile::create(folder_.path() / "y", 0, GetParam()).error().code, ErrorCode::io);
+}
+
+TEST(NewFile, TwoWritersOfAHiddenFileDoNotMix) {
+  const testing::TemporaryFolder folder;
+  const Result<NewFile> first = NewFile::create(folder.path() / "x", 0, NewFile::Until::hidden);
+  ASSERT_OK(first);
+  const Result<NewFile> second = NewFile::create(folder.path() / "x", 0, NewFile::Until::hidden);
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code, ErrorCode::unavailable);
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, NewFiles, ::testing::Values(NewFile::Until::nameless, NewFile::Until::hidden));
 
 TEST(File, PagesAreTouchedOrInside) {
   const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));

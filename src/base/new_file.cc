@@ -1,0 +1,192 @@
+// Writing files so that nobody ever sees half of one.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "base/strings.h"
+
+namespace facet {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kBufferBytes = size_t{1} << 20;
+
+Error system_error(std::string what, const fs::path& path) {
+  const int number = errno;
+  return {.code = number == ENOSPC || number == EDQUOT    ? ErrorCode::exhausted
+                  : number == ENOENT || number == ENOTDIR ? ErrorCode::not_found
+                                                          : ErrorCode::io,
+          .what = cat(what, ": ", std::strerror(number)),
+          .where = path.string()};
+}
+
+fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+
+Result<void> write_all(int file, Bytes bytes, const fs::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(file, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return system_error("cannot write", path);
+    bytes = bytes.subspan(static_cast<size_t>(n));
+  }
+  return {};
+}
+
+// A rename is on the disk when its folder is. Where folders cannot be flushed there is nothing to be done.
+void flush_folder(const fs::path& folder) {
+  const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (file < 0) return;
+  ::fsync(file);
+  ::close(file);
+}
+
+}  // namespace
+
+Result<NewFile> NewFile::create(const fs::path& path, uint64_t size, Until until) {
+  struct stat status;
+  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
+    return Error{.code = ErrorCode::io,
+                 .what = S_ISDIR(status.st_mode) ? "is a folder, not a file" : "is not a regular file",
+                 .where = path.string()};
+  // What a link points to is replaced, not the link.
+  std::error_code ignored;
+  const fs::path target = fs::is_symlink(path, ignored) ? fs::weakly_canonical(path, ignored) : path;
+  NewFile made(target.empty() ? path : target);
+  FACET_TRY_VOID(made.open(until));
+  FACET_TRY_VOID(made.take_room(size));
+  return made;
+}
+
+fs::path NewFile::part() const { return folder_of(path_) / cat(".", path_.filename(), ".part"); }
+
+Result<void> NewFile::open(Until until) {
+  if (until == Until::nameless) {
+    file_ = ::open(folder_of(path_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    nameless_ = file_ >= 0;
+    if (nameless_) return {};
+    if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL) return system_error("cannot create a file", path_);
+  }
+  file_ = ::open(part().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (file_ < 0) return system_error("cannot create a file", part());
+  if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(std::exchange(file_, -1));  // not ours to remove
+    return Error{
+        .code = ErrorCode::unavailable, .what = "another process is writing this file", .where = path_.string()};
+  }
+  if (::ftruncate(file_, 0) != 0) return system_error("cannot empty", part());
+  return {};
+}
+
+Result<void> NewFile::take_room(uint64_t size) const {
+  if (size == 0) return {};
+  struct statvfs disk;
+  if (::fstatvfs(file_, &disk) == 0 && static_cast<uint64_t>(disk.f_bavail) < size / disk.f_frsize)
+    return Error{.code = ErrorCode::exhausted,
+                 .what = "the disk has no room for the file",
+                 .where = path_.string(),
+                 .expected = cat(size, " bytes free"),
+                 .found = cat(static_cast<uint64_t>(disk.f_bavail) * disk.f_frsize)};
+  // A file system that cannot take room ahead will say so when it is written to.
+  if (::fallocate(file_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)) != 0 && errno == ENOSPC)
+    return system_error(cat("the disk has no room for ", size, " bytes"), path_);
+  return {};
+}
+
+NewFile::NewFile(NewFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      file_(std::exchange(other.file_, -1)),
+      nameless_(other.nameless_),
+      written_(other.written_),
+      buffer_(std::move(other.buffer_)) {}
+
+NewFile& NewFile::operator=(NewFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(file_, other.file_);
+  std::swap(nameless_, other.nameless_);
+  std::swap(written_, other.written_);
+  std::swap(buffer_, other.buffer_);
+  return *this;
+}
+
+NewFile::~NewFile() { abandon(); }
+
+void NewFile::abandon() {
+  if (file_ < 0) return;
+  if (!nameless_) ::unlink(part().c_str());
+  ::close(std::exchange(file_, -1));
+}
+
+Result<void> NewFile::write(Bytes more) {
+  FACET_CHECK(file_ >= 0);
+  written_ += more.size();
+  if (buffer_.size() + more.size() <= kBufferBytes) {
+    buffer_.insert(buffer_.end(), more.begin(), more.end());
+    return {};
+  }
+  FACET_TRY_VOID(write_all(file_, buffer_, path_));
+  buffer_.clear();
+  if (more.size() >= kBufferBytes) return write_all(file_, more, path_);
+  buffer_.assign(more.begin(), more.end());
+  return {};
+}
+
+Result<void> NewFile::flush() {
+  FACET_CHECK(file_ >= 0);
+  FACET_TRY_VOID(write_all(file_, buffer_, path_));
+  buffer_.clear();
+  if (::ftruncate(file_, static_cast<off_t>(written_)) != 0 || ::fsync(file_) != 0)
+    return system_error("cannot write", path_);
+  return {};
+}
+
+Result<void> NewFile::commit() {
+  FACET_TRY_VOID(flush());
+  struct stat old;
+  if (::stat(path_.c_str(), &old) == 0 && ::fchmod(file_, old.st_mode & 0777) != 0)
+    return system_error("cannot keep the permissions", path_);
+  if (nameless_) {
+    FACET_TRY_VOID(name_it());
+  } else if (::rename(part().c_str(), path_.c_str()) != 0) {
+    return system_error("cannot replace", path_);
+  }
+  flush_folder(folder_of(path_));
+  ::close(std::exchange(file_, -1));
+  return {};
+}
+
+// A link cannot replace a file, but a rename can. The hidden name between the two may be left from a process that died
+// there, or belong to one that is just as far; whoever finds it taken or gone begins again.
+Result<void> NewFile::name_it() {
+  const std::string self = cat("/proc/self/fd/", file_);
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, part().c_str(), AT_SYMLINK_FOLLOW) != 0) {
+      if (errno != EEXIST) return system_error("cannot name the file", part());
+      ::unlink(part().c_str());
+      continue;
+    }
+    if (::rename(part().c_str(), path_.c_str()) == 0) return {};
+    if (errno != ENOENT) {
+      const Error error = system_error("cannot replace", path_);
+      ::unlink(part().c_str());
+      return error;
+    }
+  }
+  return Error{.code = ErrorCode::unavailable, .what = "another process is writing this file", .where = path_.string()};
+}
+
+Result<void> write_file_atomic(const fs::path& path, Bytes contents) {
+  FACET_TRY(NewFile file, NewFile::create(path));
+  FACET_TRY_VOID(file.write(contents));
+  return file.commit();
+}
+
+}  // namespace facet
