@@ -1,10 +1,13 @@
 // A GGUF file of any bytes: an Error, or a file of which every value and every tensor can be read. Its metadata are
 // then read as a model's configuration too.
 //
-// covers: src/formats/gguf.cc src/formats/gguf_metadata.cc src/model/config_gguf.cc
+// covers: src/formats/gguf.cc src/formats/gguf_metadata.cc src/model/config_gguf.cc src/formats/gguf_pairs.cc
+#include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "base/check.h"
+#include "formats/checkpoint_writer.h"
 #include "formats/gguf.h"
 #include "model/config.h"
 
@@ -69,6 +72,34 @@ void walk_tensors(const formats::GgufFile& file, const formats::ByteSource& sour
   kept = sum;
 }
 
+// What was read, written again: the same pairs and tensors.
+void write_again(const formats::GgufFile& file) {
+  formats::GgufPairs pairs;
+  pairs.copy(file.metadata);
+  FACET_CHECK(pairs.size() == file.metadata.all().size() && pairs.alignment().ok());
+  std::vector<formats::NewTensor> tensors;
+  uint64_t data = 0;
+  for (const formats::TensorInfo& tensor : file.tensors) {
+    tensors.push_back({tensor.name, tensor.type, tensor.shape});
+    data += static_cast<uint64_t>(tensor.bytes) + *pairs.alignment();
+  }
+  std::vector<std::byte> bytes = formats::gguf_header(pairs, tensors, *pairs.alignment());
+  constexpr uint64_t kDataMax = 1 << 20;
+  if (data > kDataMax) return;
+  bytes.resize(bytes.size() + data);
+  const auto source = formats::memory_source("again.gguf", bytes);
+  const Result<formats::GgufFile> again = formats::read_gguf(*source);
+  FACET_CHECK(again.ok() && again->tensors.size() == file.tensors.size());
+  for (size_t i = 0; i < file.tensors.size(); ++i)
+    FACET_CHECK(again->tensors[i].name == file.tensors[i].name && again->tensors[i].shape == file.tensors[i].shape &&
+                again->tensors[i].type == file.tensors[i].type);
+  for (size_t i = 0; i < file.metadata.all().size(); ++i) {
+    const auto& [key, value] = file.metadata.all()[i];
+    const auto& [other_key, other] = again->metadata.all()[i];
+    FACET_CHECK(key == other_key && value.type == other.type && std::ranges::equal(value.bytes, other.bytes));
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -78,5 +109,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!file.ok()) return 0;
   walk_metadata(file->metadata);
   walk_tensors(*file, *source);
+  write_again(*file);
   return 0;
 }

@@ -141,7 +141,7 @@ Result<void> NewFile::write(Bytes more) {
 Result<void> NewFile::flush() {
   FACET_CHECK(file_ >= 0);
   FACET_TRY_VOID(write_all(file_, buffer_, path_));
-  buffer_.clear();
+  buffer_ = {};
   if (::ftruncate(file_, static_cast<off_t>(written_)) != 0 || ::fsync(file_) != 0)
     return system_error("cannot write", path_);
   return {};
