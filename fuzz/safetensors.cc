@@ -3,8 +3,10 @@
 //
 // covers: src/formats/safetensors.cc
 #include <cstdint>
+#include <vector>
 
 #include "base/check.h"
+#include "formats/checkpoint_writer.h"
 #include "formats/safetensors.h"
 
 using namespace facet;
@@ -24,6 +26,25 @@ static void walk_tensors(const std::vector<formats::TensorInfo>& tensors, const 
   kept = sum;
 }
 
+// What was read, written again: the same tensors, in the same order.
+static void write_again(const std::vector<formats::TensorInfo>& tensors) {
+  std::vector<formats::NewTensor> list;
+  int64_t data = 0;
+  for (const formats::TensorInfo& tensor : tensors) {
+    list.push_back({tensor.name, tensor.type, tensor.shape});
+    data += tensor.bytes;
+  }
+  std::vector<std::byte> bytes = formats::safetensors_header(list);
+  FACET_CHECK(bytes.size() % 8 == 0);
+  bytes.resize(bytes.size() + static_cast<size_t>(data));
+  const auto source = formats::memory_source("again.safetensors", bytes);
+  const Result<std::vector<formats::TensorInfo>> again = formats::read_safetensors(*source);
+  FACET_CHECK(again.ok() && again->size() == tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i)
+    FACET_CHECK((*again)[i].name == tensors[i].name && (*again)[i].type == tensors[i].type &&
+                (*again)[i].shape == tensors[i].shape);
+}
+
 static void read_index(std::string_view text) {
   const Result<Json> json = Json::parse(text, "model.safetensors.index.json");
   if (!json.ok()) return;
@@ -40,10 +61,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Bytes bytes = std::as_bytes(std::span(data, size));
   const auto source = formats::memory_source("model.safetensors", bytes);
   const Result<std::vector<formats::TensorInfo>> tensors = formats::read_safetensors(*source);
-  if (tensors.ok())
+  if (tensors.ok()) {
     walk_tensors(*tensors, *source);
-  else
+    write_again(*tensors);
+  } else {
     FACET_CHECK(!tensors.error().message().empty());
+  }
   if (size > 8) read_index(as_text(bytes.subspan(8)));
   return 0;
 }

@@ -23,9 +23,10 @@ struct NewTensor {
   int64_t bytes() const;
 };
 
-// When a checkpoint is written as several files. 0: no limit. A tensor is never cut, so one may exceed the bytes.
+// When a checkpoint is written as several files. 0: no limit. A tensor is never cut, so a file that holds one alone may
+// exceed the bytes.
 struct SplitOptions {
-  int64_t max_bytes = 0;  // of tensor data in a file
+  int64_t max_bytes = 0;  // of a file, header included
   int64_t max_tensors = 0;
 };
 
@@ -55,5 +56,8 @@ std::vector<std::byte> gguf_header(const GgufPairs& pairs, const std::vector<New
 Result<std::unique_ptr<CheckpointWriter>> new_safetensors(const std::filesystem::path& folder,
                                                           const std::vector<NewTensor>& tensors,
                                                           const SplitOptions& split = {});
+
+// Everything in front of the data of such a file. Requires tensors that new_safetensors() accepts.
+std::vector<std::byte> safetensors_header(const std::vector<NewTensor>& tensors);
 
 }  // namespace facet::formats

@@ -25,16 +25,17 @@ int64_t NewTensor::bytes() const {
 }
 
 std::vector<std::vector<NewTensor>> cut_into_files(const std::vector<NewTensor>& tensors, const SplitOptions& split,
-                                                   uint64_t alignment) {
+                                                   uint64_t alignment, const Overhead& overhead) {
   std::vector<std::vector<NewTensor>> files(1);
-  int64_t bytes = 0;
+  int64_t bytes = overhead.first_file;
   for (const NewTensor& tensor : tensors) {
-    const int64_t size = static_cast<int64_t>(padded(static_cast<uint64_t>(tensor.bytes()), alignment));
+    const int64_t size = static_cast<int64_t>(padded(static_cast<uint64_t>(tensor.bytes()), alignment)) +
+                         overhead.per_tensor + static_cast<int64_t>(tensor.name.size());
     const bool full = (split.max_bytes > 0 && bytes + size > split.max_bytes) ||
                       (split.max_tensors > 0 && static_cast<int64_t>(files.back().size()) >= split.max_tensors);
     if (full && !files.back().empty()) {
       files.emplace_back();
-      bytes = 0;
+      bytes = overhead.other_files;
     }
     files.back().push_back(tensor);
     bytes += size;
@@ -113,7 +114,20 @@ Result<void> FileSet::finish() {
                  .expected = cat(tensor.bytes()),
                  .found = cat(in_tensor_)};
   }
-  for (size_t i = written_.size(); i-- > 0;) FACET_TRY_VOID(written_[i].commit());
+  return name_all();
+}
+
+// A process that dies in here leaves the old set, none that opens, or the new one: never parts of two.
+Result<void> FileSet::name_all() {
+  std::error_code ignored;
+  if (written_.size() > 1) std::filesystem::remove(written_.front().path(), ignored);
+  for (size_t i = written_.size(); i-- > 0;) {
+    Result<void> named = written_[i].commit();
+    if (named.ok()) continue;
+    for (size_t other = i + 1; other < written_.size(); ++other)
+      std::filesystem::remove(written_[other].path(), ignored);
+    return named;
+  }
   return {};
 }
 

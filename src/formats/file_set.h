@@ -32,6 +32,7 @@ class FileSet : public CheckpointWriter {
   Result<void> end_tensor();
   // Past tensors without bytes, to one that has some; opens files on the way.
   Result<void> advance();
+  Result<void> name_all();
   bool done() const { return file_ == plan_.size(); }
 
   std::vector<PlannedFile> plan_;
@@ -42,8 +43,14 @@ class FileSet : public CheckpointWriter {
   int64_t in_tensor_ = 0;         // bytes of it that have come
 };
 
+// Bytes that files have besides the data of their tensors, at most.
+struct Overhead {
+  int64_t first_file = 0, other_files = 0;
+  int64_t per_tensor = 0;  // without its name
+};
+
 // Cuts a list of tensors into files. At least one file, and no file without tensors unless there are none at all.
 std::vector<std::vector<NewTensor>> cut_into_files(const std::vector<NewTensor>& tensors, const SplitOptions& split,
-                                                   uint64_t alignment);
+                                                   uint64_t alignment, const Overhead& overhead);
 
 }  // namespace facet::formats

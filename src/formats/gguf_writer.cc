@@ -45,6 +45,14 @@ std::string five_digits(size_t number) {
   return std::string(5 - std::min<size_t>(5, digits.size()), '0') + digits;
 }
 
+// Counts, split keys and the padding in front of the data; of a tensor the numbers of its record.
+Overhead overhead_of(const GgufPairs& pairs, uint64_t alignment) {
+  constexpr int64_t kEveryFile = 256, kRecord = 8 + 4 + 8 * kDimensionsMax + 4 + 8;
+  const int64_t every = kEveryFile + static_cast<int64_t>(alignment);
+  return {
+      .first_file = every + static_cast<int64_t>(pairs.bytes().size()), .other_files = every, .per_tensor = kRecord};
+}
+
 // "model.gguf", 0, 3: "model-00001-of-00003.gguf".
 std::filesystem::path part_name(const std::filesystem::path& path, size_t number, size_t count) {
   std::filesystem::path part = path;
@@ -87,7 +95,8 @@ Result<std::unique_ptr<CheckpointWriter>> new_gguf(const std::filesystem::path& 
   FACET_TRY_VOID(check(path, tensors));
   GgufPairs all = pairs;
   for (const char* key : {"split.no", "split.count", "split.tensors.count"}) all.erase(key);
-  const std::vector<std::vector<NewTensor>> cut = cut_into_files(tensors, split, alignment);
+  const Overhead overhead = overhead_of(all, alignment);
+  const std::vector<std::vector<NewTensor>> cut = cut_into_files(tensors, split, alignment, overhead);
   if (cut.size() > kPartsMax)
     return Error{.code = ErrorCode::invalid_argument,
                  .what = "too many parts",

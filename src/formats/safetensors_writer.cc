@@ -10,6 +10,7 @@ namespace facet::formats {
 namespace {
 
 constexpr size_t kDataAlignment = 8;  // of the data's start: the header is padded with spaces
+constexpr Overhead kOverhead{.first_file = 64, .other_files = 64, .per_tensor = 256};
 
 Result<void> check(const std::filesystem::path& folder, const std::vector<NewTensor>& tensors) {
   std::unordered_set<std::string_view> names;
@@ -28,25 +29,6 @@ Result<void> check(const std::filesystem::path& folder, const std::vector<NewTen
     if (!elements_of(tensor.shape)) return bad("shape cannot be held", "fewer elements", list(tensor.shape));
   }
   return {};
-}
-
-std::vector<std::byte> header_of(const std::vector<NewTensor>& tensors) {
-  std::string text = R"({"__metadata__":{"format":"pt"})";
-  int64_t offset = 0;
-  for (const NewTensor& tensor : tensors) {
-    const int64_t end = offset + tensor.bytes();
-    text += cat(",", Json(tensor.name).dump(), R"(:{"dtype":")", info(tensor.type).safetensors, R"(","shape":)",
-                list(tensor.shape), R"(,"data_offsets":)", list(std::vector<int64_t>{offset, end}), "}");
-    offset = end;
-  }
-  text += "}";
-  while ((text.size() + sizeof(uint64_t)) % kDataAlignment != 0) text += ' ';
-  std::vector<std::byte> out;
-  const uint64_t length = text.size();
-  const Bytes head = std::as_bytes(std::span(&length, 1)), body = as_bytes(text);
-  out.insert(out.end(), head.begin(), head.end());
-  out.insert(out.end(), body.begin(), body.end());
-  return out;
 }
 
 std::string shard_name(size_t number, size_t count) {
@@ -76,6 +58,25 @@ PlannedFile index_of(const std::filesystem::path& folder, const std::vector<std:
 
 }  // namespace
 
+std::vector<std::byte> safetensors_header(const std::vector<NewTensor>& tensors) {
+  std::string text = R"({"__metadata__":{"format":"pt"})";
+  int64_t offset = 0;
+  for (const NewTensor& tensor : tensors) {
+    const int64_t end = offset + tensor.bytes();
+    text += cat(",", Json(tensor.name).dump(), R"(:{"dtype":")", info(tensor.type).safetensors, R"(","shape":)",
+                list(tensor.shape), R"(,"data_offsets":)", list(std::vector<int64_t>{offset, end}), "}");
+    offset = end;
+  }
+  text += "}";
+  while ((text.size() + sizeof(uint64_t)) % kDataAlignment != 0) text += ' ';
+  std::vector<std::byte> out;
+  const uint64_t length = text.size();
+  const Bytes head = std::as_bytes(std::span(&length, 1)), body = as_bytes(text);
+  out.insert(out.end(), head.begin(), head.end());
+  out.insert(out.end(), body.begin(), body.end());
+  return out;
+}
+
 Result<std::unique_ptr<CheckpointWriter>> new_safetensors(const std::filesystem::path& folder,
                                                           const std::vector<NewTensor>& tensors,
                                                           const SplitOptions& split) {
@@ -85,12 +86,12 @@ Result<std::unique_ptr<CheckpointWriter>> new_safetensors(const std::filesystem:
   if (error)
     return Error{
         .code = ErrorCode::io, .what = cat("cannot make the folder: ", error.message()), .where = folder.string()};
-  const std::vector<std::vector<NewTensor>> shards = cut_into_files(tensors, split, 1);
+  const std::vector<std::vector<NewTensor>> shards = cut_into_files(tensors, split, 1, kOverhead);
   std::vector<PlannedFile> files;
   if (shards.size() > 1) files.push_back(index_of(folder, shards));
   for (size_t i = 0; i < shards.size(); ++i)
     files.push_back({.path = folder / (shards.size() > 1 ? shard_name(i, shards.size()) : "model.safetensors"),
-                     .header = header_of(shards[i]),
+                     .header = safetensors_header(shards[i]),
                      .tensors = shards[i]});
   return FileSet::create(std::move(files), 1);
 }

@@ -211,6 +211,39 @@ TEST(SafetensorsWriter, ShardsHaveAnIndexThatAppearsLast) {
   EXPECT_TRUE(checkpoint->remarks().empty());
 }
 
+TEST(Writer, PartsKeepToTheLimitHeadersIncluded) {
+  const TemporaryFolder folder;
+  std::vector<NewTensor> list;
+  for (int i = 0; i < 40; ++i) list.push_back({cat("tensor.", i), DType::f32, {100}});
+  GgufPairs pairs;
+  pairs.set("general.name", std::string(3000, 'n'));
+  auto gguf = new_gguf(folder.path() / "m.gguf", pairs, list, {.max_bytes = 5000});
+  ASSERT_OK(gguf);
+  ASSERT_OK(fill(**gguf, list, 777));
+  auto safetensors = new_safetensors(folder.path(), list, {.max_bytes = 5000});
+  ASSERT_OK(safetensors);
+  ASSERT_OK(fill(**safetensors, list, 777));
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(folder.path())) {
+    if (entry.path().extension() == ".json") continue;
+    ++files;
+    EXPECT_LE(fs::file_size(entry.path()), 5000u) << entry.path();
+  }
+  EXPECT_LT(files, 16);
+}
+
+TEST(Writer, OfASetThatCannotBeNamedNothingStays) {
+  const TemporaryFolder folder;
+  auto writer = new_gguf(folder.path() / "m.gguf", every_type(), tensors(true), {.max_tensors = 2});
+  ASSERT_OK(writer);
+  const std::vector<fs::path> paths = (*writer)->paths();
+  fs::create_directory(paths[1]);
+  const Result<void> finished = fill(**writer, tensors(true), 100);
+  ASSERT_FALSE(finished.ok());
+  EXPECT_EQ(finished.error().code, ErrorCode::io);
+  for (const fs::path& path : paths) EXPECT_TRUE(!fs::exists(path) || fs::is_directory(path)) << path;
+}
+
 TEST(Writer, AKilledProcessLeavesNoFile) {
   const TemporaryFolder folder;
   for (int round = 0; round < 4; ++round) {
