@@ -19,6 +19,7 @@ struct Tier {
   std::span<const PanelType> (*panel_types)();
   void (*add_row_kernels)(Table&);
   void (*add_attention_kernels)(Table&);
+  std::span<const QuantizeType> (*quantize_types)();
 };
 
 #if defined(__x86_64__)
@@ -51,10 +52,12 @@ bool has_avx512() {
 // Scalar first, then upwards.
 const std::array<Tier, 3>& tiers() {
   static const std::array<Tier, 3> all = {{
-      {Isa::scalar, "scalar", true, scalar::panel_types, scalar::add_row_kernels, scalar::add_attention_kernels},
-      {Isa::avx2, "avx2", has_avx2(), avx2::panel_types, avx2::add_row_kernels, avx2::add_attention_kernels},
-      {Isa::avx512, "avx512", has_avx512(), avx512::panel_types, avx512::add_row_kernels,
-       avx512::add_attention_kernels},
+      {Isa::scalar, "scalar", true, scalar::panel_types, scalar::add_row_kernels, scalar::add_attention_kernels,
+       scalar::quantize_types},
+      {Isa::avx2, "avx2", has_avx2(), avx2::panel_types, avx2::add_row_kernels, avx2::add_attention_kernels,
+       avx2::quantize_types},
+      {Isa::avx512, "avx512", has_avx512(), avx512::panel_types, avx512::add_row_kernels, avx512::add_attention_kernels,
+       avx512::quantize_types},
   }};
   return all;
 }
@@ -72,6 +75,7 @@ const Tables& tables() {
       Table& table = t.table[t.n++];
       table.isa = tier.isa;
       table.panels = tier.panel_types();
+      table.quantizers = tier.quantize_types();
       tier.add_row_kernels(table);
       tier.add_attention_kernels(table);
     }
@@ -98,6 +102,7 @@ std::optional<Isa> isa_named(std::string_view name) {
 
 const PanelType* Table::panel(DType type) const { return of_type(panels, type); }
 const KvType* Table::kv(DType type) const { return of_type(kv_types, type); }
+const QuantizeType* Table::quantizer(DType type) const { return of_type(quantizers, type); }
 
 std::span<const Table> usable_tables() { return {tables().table.data(), tables().n}; }
 const Table& best_table() { return usable_tables().back(); }

@@ -14,6 +14,7 @@
 #include <span>
 #include <string_view>
 
+#include "kernels/quantize.h"
 #include "tensor/dtype.h"
 
 namespace facet::kernels {
@@ -91,9 +92,11 @@ struct Table {
   Isa isa;
   std::span<const PanelType> panels;
   std::span<const KvType> kv_types;
-  // nullptr: the type cannot be packed / stored.
+  std::span<const QuantizeType> quantizers;
+  // nullptr: the type cannot be packed / stored / written.
   const PanelType* panel(DType type) const;
   const KvType* kv(DType type) const;
+  const QuantizeType* quantizer(DType type) const;
 
   // --- one row each, n values; y may be x unless said ---
   // y = x * (mean(x²) + eps)^(-1/2) (* w where w is not null).

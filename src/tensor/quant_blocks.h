@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 namespace facet {
 
@@ -91,6 +92,58 @@ struct BlockQ6K {
   uint16_t d;
 };
 static_assert(sizeof(BlockQ6K) == 210);
+
+// IQ4_NL: 32 values d * kIq4Values[q], nibbles as in Q4_0.
+struct BlockIQ4NL {
+  uint16_t d;
+  uint8_t qs[16];
+};
+static_assert(sizeof(BlockIQ4NL) == 18);
+
+// IQ4_XS: 8 sub-blocks of 32, nibbles as in Q4_0. Scale of sub-block s: low nibble in scales_l, two bits 2s of
+// scales_h, minus 32. Value = d * scale * kIq4Values[q].
+struct BlockIQ4XS {
+  uint16_t d, scales_h;
+  uint8_t scales_l[4];
+  uint8_t qs[128];
+};
+static_assert(sizeof(BlockIQ4XS) == 136);
+
+// MXFP4: 32 values 2^(e - 127) * E2M1(q), nibbles as in Q4_0.
+struct BlockMXFP4 {
+  uint8_t e;
+  uint8_t qs[16];
+};
+static_assert(sizeof(BlockMXFP4) == 17);
+
+// TQ1_0: 256 values d * (trit - 1), five trits a byte in base 3, as fractions of 256: bytes 0 … 31 hold values m + 32 n
+// of the first 160, bytes 32 … 47 m + 16 n of the next 80, qh the last 16, four a byte.
+struct BlockTQ1_0 {
+  uint8_t qs[48];
+  uint8_t qh[4];
+  uint16_t d;
+};
+static_assert(sizeof(BlockTQ1_0) == 54);
+
+// TQ2_0: 256 values d * (q - 1): two halves of 128; value m + 32 n of a half in bits 2n, 2n + 1 of byte m.
+struct BlockTQ2_0 {
+  uint8_t qs[64];
+  uint16_t d;
+};
+static_assert(sizeof(BlockTQ2_0) == 66);
+
+// The uneven grid of IQ4_NL and IQ4_XS.
+inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+// The values of E2M1 floats by code, doubled: whole numbers.
+inline constexpr int8_t kE2M1Doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+// 2^(e - 128): half of what an E8M0 scale says, for doubled values.
+inline float half_of_e8m0(uint8_t e) {
+  const uint32_t bits = e < 2 ? uint32_t{0x200000} << e : static_cast<uint32_t>(e - 1) << 23;
+  float value;
+  static_assert(sizeof(value) == sizeof(bits));
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
 
 // The 6-bit scale and minimum of sub-block j (0…7) of Q4_K and Q5_K.
 //   j < 4:  scale = b[j] & 63,                          minimum = b[j + 4] & 63

@@ -6,6 +6,7 @@ namespace facet::kernels::avx512_emulated {
 std::span<const PanelType> panel_types();
 void add_row_kernels(Table& table);
 void add_attention_kernels(Table& table);
+std::span<const QuantizeType> quantize_types();
 }  // namespace facet::kernels::avx512_emulated
 
 namespace facet::testing {
@@ -21,6 +22,7 @@ std::span<const Table> kernel_tables() {
     emulated.panels = kernels::avx512_emulated::panel_types();
     kernels::avx512_emulated::add_row_kernels(emulated);
     kernels::avx512_emulated::add_attention_kernels(emulated);
+    emulated.quantizers = kernels::avx512_emulated::quantize_types();
     all.push_back(emulated);
 #endif
     return all;
