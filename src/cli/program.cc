@@ -70,6 +70,8 @@ int run_program(int argc, char** argv) {
   add_inspect(program, status);
   add_tokenize(program, status);
   add_score(program, status);
+  add_split(program, status);
+  add_merge(program, status);
   add_trace(program, status);
   add_doctor(program, status);
   if (lacks_command(program, argc, argv) || refuses(argc, argv)) return 2;
