@@ -70,6 +70,8 @@ int run_program(int argc, char** argv) {
   add_inspect(program, status);
   add_tokenize(program, status);
   add_score(program, status);
+  add_quantize(program, status);
+  add_imatrix(program, status);
   add_split(program, status);
   add_merge(program, status);
   add_trace(program, status);

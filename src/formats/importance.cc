@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/strings.h"
+#include "formats/checkpoint_writer.h"
 #include "formats/gguf.h"
 
 namespace facet::formats {
@@ -155,6 +156,68 @@ Result<ImportanceMatrix> ImportanceMatrix::read(const ByteSource& source) {
 Result<ImportanceMatrix> ImportanceMatrix::read(const std::filesystem::path& path) {
   FACET_TRY(const std::shared_ptr<const ByteSource> source, open_mapped(path));
   return read(*source);
+}
+
+namespace {
+
+Result<void> write_new(const ImportanceMatrix& matrix, const std::filesystem::path& path) {
+  GgufPairs pairs;
+  const std::vector<std::string_view> datasets(matrix.datasets.begin(), matrix.datasets.end());
+  pairs.set("general.type", "imatrix");
+  pairs.set("imatrix.datasets", datasets);
+  pairs.set("imatrix.chunk_count", static_cast<uint32_t>(matrix.chunk_count));
+  pairs.set("imatrix.chunk_size", static_cast<uint32_t>(matrix.chunk_size));
+  std::vector<NewTensor> tensors;
+  for (const auto& [name, entry] : matrix.entries) {
+    const int64_t groups = static_cast<int64_t>(entry.counts.size());
+    tensors.push_back({cat(name, kSums), DType::f32, {groups, static_cast<int64_t>(entry.sums.size()) / groups}});
+    tensors.push_back({cat(name, kCounts), DType::f32, {groups, 1}});
+  }
+  FACET_TRY(const std::unique_ptr<CheckpointWriter> writer, new_gguf(path, pairs, tensors));
+  for (const auto& [name, entry] : matrix.entries) {
+    FACET_TRY_VOID(writer->write(std::as_bytes(std::span(entry.sums))));
+    FACET_TRY_VOID(writer->write(std::as_bytes(std::span(entry.counts))));
+  }
+  return writer->finish();
+}
+
+void append(std::vector<std::byte>& out, Bytes bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); }
+void append(std::vector<std::byte>& out, int64_t number) {
+  const int32_t value = static_cast<int32_t>(number);
+  append(out, std::as_bytes(std::span(&value, 1)));
+}
+void append(std::vector<std::byte>& out, std::string_view text) {
+  append(out, static_cast<int64_t>(text.size()));
+  append(out, as_bytes(text));
+}
+
+// Mean squares times the number of calls, one number of calls an entry; experts that nothing reached count evenly.
+Result<void> write_legacy(const ImportanceMatrix& matrix, const std::filesystem::path& path) {
+  std::vector<std::byte> out;
+  append(out, static_cast<int64_t>(matrix.entries.size()));
+  const int64_t chunk = std::max<int64_t>(1, matrix.chunk_size);
+  for (const auto& [name, entry] : matrix.entries) {
+    const float most = *std::ranges::max_element(entry.counts);
+    const int64_t calls = std::max<int64_t>(1, (static_cast<int64_t>(most) + chunk - 1) / chunk);
+    append(out, std::string_view(name));
+    append(out, calls);
+    append(out, static_cast<int64_t>(entry.sums.size()));
+    const size_t cols = entry.sums.size() / entry.counts.size();
+    for (size_t i = 0; i < entry.sums.size(); ++i) {
+      const float count = entry.counts[i / cols];
+      const float value = (count > 0 ? entry.sums[i] / count : 1) * static_cast<float>(calls);
+      append(out, std::as_bytes(std::span(&value, 1)));
+    }
+  }
+  append(out, matrix.chunk_count);
+  append(out, std::string_view(matrix.datasets.empty() ? std::string() : matrix.datasets.back()));
+  return write_file_atomic(path, out);
+}
+
+}  // namespace
+
+Result<void> ImportanceMatrix::write(const std::filesystem::path& path, Format format) const {
+  return format == Format::gguf ? write_new(*this, path) : write_legacy(*this, path);
 }
 
 Result<void> ImportanceMatrix::add(const ImportanceMatrix& other) {

@@ -28,6 +28,10 @@ struct ImportanceMatrix {
   static Result<ImportanceMatrix> read(const std::filesystem::path& path);
   static Result<ImportanceMatrix> read(const ByteSource& source);
 
+  enum class Format : uint8_t { gguf, legacy };  // legacy: "imatrix.dat" of 2023 to 2025
+  // Errors: io, exhausted; invalid_argument (a name that the format cannot hold).
+  Result<void> write(const std::filesystem::path& path, Format format) const;
+
   // Adds what another text said. Errors: invalid_argument (an entry of another size).
   Result<void> add(const ImportanceMatrix& other);
 

@@ -362,6 +362,27 @@ TEST_F(Cli, InspectsAFolder) {
   EXPECT_NE(parsed(done.out).find("width"), nullptr);
 }
 
+TEST_F(Cli, QuantizesWithImportanceAndRunsTheResult) {
+  const std::string model = source_path("tests/golden/data/gguf/moe-micro-q4_k_m.gguf").string();
+  write("text.txt", "the quick brown fox jumps over the lazy dog and runs away\n");
+  const Outcome floats = facet({"quantize", model, path("f32.gguf"), "f32", "--allow-requantize"});
+  ASSERT_EQ(floats.status, 0) << floats.err;
+  const Outcome collected = facet({"imatrix", path("f32.gguf"), "-f", path("text.txt"), "-o", path("imatrix.gguf")});
+  ASSERT_EQ(collected.status, 0) << collected.err;
+  const Outcome made = facet({"quantize", path("f32.gguf"), path("q.gguf"), "q4_k_m", "--imatrix", path("imatrix.gguf"),
+                              "--tensor-type", "attn_q=q8_0", "--json"});
+  ASSERT_EQ(made.status, 0) << made.err;
+  EXPECT_NE(parsed(made.out).find("types")->find("Q8_0"), nullptr) << made.out;
+  EXPECT_EQ(facet({"run", path("q.gguf"), "--raw", "the", "-n", "2", "-c", "64"}).status, 0);
+  const Outcome again = facet({"quantize", path("f32.gguf"), path("q.gguf"), "q4_0"});
+  EXPECT_EQ(again.status, 2);
+  EXPECT_NE(again.err.find("--force"), std::string::npos) << again.err;
+  EXPECT_EQ(facet({"quantize", path("f32.gguf"), path("q.gguf"), "q4_0", "--force"}).status, 0);
+  const Outcome type = facet({"quantize", path("f32.gguf"), path("x.gguf"), "q9"});
+  EXPECT_EQ(type.status, 2);
+  EXPECT_NE(type.err.find("Q4_K_M"), std::string::npos) << type.err;
+}
+
 TEST_F(Cli, DoctorPrintsJson) {
   const Outcome done = facet({"doctor", "--json"});
   ASSERT_EQ(done.status, 0) << done.err;

@@ -5,6 +5,7 @@
 
 #include "support/checkpoint_builder.h"
 #include "support/expect.h"
+#include "support/paths.h"
 
 namespace facet::formats {
 namespace {
@@ -87,6 +88,24 @@ TEST(Importance, ReadsTheLegacyForm) {
   ASSERT_OK(whole);
   EXPECT_EQ(whole->chunk_count, 3);
   EXPECT_EQ(whole->datasets, std::vector<std::string>{"wiki.txt"});
+}
+
+TEST(Importance, WhatIsWrittenReadsBackInBothForms) {
+  const testing::TemporaryFolder folder;
+  const ImportanceMatrix matrix = *read(small().bytes());
+  for (const auto format : {ImportanceMatrix::Format::gguf, ImportanceMatrix::Format::legacy}) {
+    const auto path = folder.path() / (format == ImportanceMatrix::Format::gguf ? "imatrix.gguf" : "imatrix.dat");
+    ASSERT_OK(matrix.write(path, format));
+    const Result<ImportanceMatrix> again = ImportanceMatrix::read(path);
+    ASSERT_OK(again);
+    EXPECT_EQ(again->chunk_count, 7);
+    EXPECT_EQ(again->datasets.back(), "two.txt");
+    for (const TensorInfo& one :
+         {tensor("blk.0.attn_q.weight", {8, 3}), tensor("blk.0.ffn_down_exps.weight", {2, 8, 2})})
+      EXPECT_EQ(importance(*again, one), importance(matrix, one)) << one.name;
+  }
+  EXPECT_EQ(ImportanceMatrix::read(folder.path() / "imatrix.gguf")->entries.at("blk.0.ffn_down_exps.weight").counts,
+            (std::vector<float>{2, 0}));
 }
 
 TEST(Importance, AddsUpBothForms) {
