@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "kernels/coded_blocks.h"
 #include "kernels/table.h"
 #include "tensor/half.h"
 #include "tensor/quant_blocks.h"
@@ -104,6 +105,22 @@ void decode(float* y, const BlockQ6K& b) {
   }
 }
 
+// scale * code, one product (coded_blocks.h).
+template <class Block>
+void coded(float* y, const std::byte* x, int64_t n) {
+  using Reader = Coded<Block>;
+  constexpr int kScales = Reader::kValues / Reader::kScaleCols;
+  for (int64_t i = 0; i < n / Reader::kValues; ++i) {
+    Block block;
+    std::memcpy(&block, x + i * static_cast<int64_t>(sizeof block), sizeof block);
+    int8_t code[Reader::kValues];
+    float scale[kScales];
+    Reader::decode(code, scale, block);
+    for (int k = 0; k < Reader::kValues; ++k)
+      y[i * Reader::kValues + k] = scale[k / Reader::kScaleCols] * static_cast<float>(code[k]);
+  }
+}
+
 template <class Block>
 void blocks(float* y, const std::byte* x, int64_t n, int64_t values) {
   for (int64_t i = 0; i < n / values; ++i) {
@@ -139,7 +156,22 @@ bool can_dequantize(DType type) {
     case DType::q3_k:
     case DType::q4_k:
     case DType::q5_k:
-    case DType::q6_k: return true;
+    case DType::q6_k:
+    case DType::iq1_s:
+    case DType::iq1_m:
+    case DType::iq2_xxs:
+    case DType::iq2_xs:
+    case DType::iq2_s:
+    case DType::iq3_xxs:
+    case DType::iq3_s:
+    case DType::iq4_nl:
+    case DType::iq4_xs:
+    case DType::mxfp4:
+    case DType::nvfp4:
+    case DType::tq1_0:
+    case DType::tq2_0:
+    case DType::q1_0:
+    case DType::q2_0: return true;
     default: return false;
   }
 }
@@ -161,6 +193,21 @@ void dequantize(DType type, float* y, const std::byte* x, int64_t n) {
     case DType::q4_k: return blocks<BlockQ4K>(y, x, n, 256);
     case DType::q5_k: return blocks<BlockQ5K>(y, x, n, 256);
     case DType::q6_k: return blocks<BlockQ6K>(y, x, n, 256);
+    case DType::iq1_s: return coded<BlockIQ1S>(y, x, n);
+    case DType::iq1_m: return coded<BlockIQ1M>(y, x, n);
+    case DType::iq2_xxs: return coded<BlockIQ2XXS>(y, x, n);
+    case DType::iq2_xs: return coded<BlockIQ2XS>(y, x, n);
+    case DType::iq2_s: return coded<BlockIQ2S>(y, x, n);
+    case DType::iq3_xxs: return coded<BlockIQ3XXS>(y, x, n);
+    case DType::iq3_s: return coded<BlockIQ3S>(y, x, n);
+    case DType::iq4_nl: return coded<BlockIQ4NL>(y, x, n);
+    case DType::iq4_xs: return coded<BlockIQ4XS>(y, x, n);
+    case DType::mxfp4: return coded<BlockMXFP4>(y, x, n);
+    case DType::nvfp4: return coded<BlockNVFP4>(y, x, n);
+    case DType::tq1_0: return coded<BlockTQ1_0>(y, x, n);
+    case DType::tq2_0: return coded<BlockTQ2_0>(y, x, n);
+    case DType::q1_0: return coded<BlockQ1_0>(y, x, n);
+    case DType::q2_0: return coded<BlockQ2_0>(y, x, n);
     default: FACET_CHECK(can_dequantize(type));
   }
 }

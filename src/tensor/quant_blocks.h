@@ -132,6 +132,88 @@ struct BlockTQ2_0 {
 };
 static_assert(sizeof(BlockTQ2_0) == 66);
 
+// NVFP4: 4 sub-blocks of 16 values E4M3(d[s]) * E2M1(q); bytes 8s … 8s + 7 of qs: low nibbles are values 0 … 7.
+struct BlockNVFP4 {
+  uint8_t d[4];
+  uint8_t qs[32];
+};
+static_assert(sizeof(BlockNVFP4) == 36);
+
+// Q1_0: 128 values d where the bit is set, -d where it is not.
+struct BlockQ1_0 {
+  uint16_t d;
+  uint8_t qs[16];
+};
+static_assert(sizeof(BlockQ1_0) == 18);
+
+// Q2_0: 64 values d * (q - 1), two bits each, the first lowest.
+struct BlockQ2_0 {
+  uint16_t d;
+  uint8_t qs[16];
+};
+static_assert(sizeof(BlockQ2_0) == 18);
+
+// IQ types: groups of values out of a code book (kernels/iq_grids.h), with signs.
+//
+// IQ2_XXS: for each 32 values four bytes that number groups of 8, then 4 x 7 bits of signs and a scale of four bits.
+struct BlockIQ2XXS {
+  uint16_t d;
+  uint8_t qs[64];
+};
+static_assert(sizeof(BlockIQ2XXS) == 66);
+
+// IQ2_XS: 9 bits number a group of 8, 7 bits hold its signs; a scale of four bits for each 16 values.
+struct BlockIQ2XS {
+  uint16_t d;
+  uint8_t qs[64];  // 32 little-endian words
+  uint8_t scales[8];
+};
+static_assert(sizeof(BlockIQ2XS) == 74);
+
+// IQ2_S: 10 bits number a group of 8 (two of them in qh), its signs have a byte.
+struct BlockIQ2S {
+  uint16_t d;
+  uint8_t qs[32], signs[32];
+  uint8_t qh[8];
+  uint8_t scales[8];
+};
+static_assert(sizeof(BlockIQ2S) == 82);
+
+// IQ3_XXS: 8 bits number a group of 4; for each 32 values 4 x 7 bits of signs and a scale of four bits.
+struct BlockIQ3XXS {
+  uint16_t d;
+  uint8_t qs[64];
+  uint8_t signs[32];
+};
+static_assert(sizeof(BlockIQ3XXS) == 98);
+
+// IQ3_S: 9 bits number a group of 4 (one of them in qh); a bit for each sign; a scale of four bits for each 32 values.
+struct BlockIQ3S {
+  uint16_t d;
+  uint8_t qs[64];
+  uint8_t qh[8];
+  uint8_t signs[32];
+  uint8_t scales[4];
+};
+static_assert(sizeof(BlockIQ3S) == 110);
+
+// IQ1_S: 11 bits number a group of 8 (three of them in qh); each word of qh also holds a scale of three bits and the
+// sign of the shift by 1/8 for its 32 values.
+struct BlockIQ1S {
+  uint16_t d;
+  uint8_t qs[32];
+  uint8_t qh[16];  // 8 little-endian words
+};
+static_assert(sizeof(BlockIQ1S) == 50);
+
+// IQ1_M: the same with a scale for each 16 values and a shift for each 8; the scale of all is cut into four pieces.
+struct BlockIQ1M {
+  uint8_t qs[32];
+  uint8_t qh[16];
+  uint8_t scales[8];  // 4 little-endian words
+};
+static_assert(sizeof(BlockIQ1M) == 56);
+
 // The uneven grid of IQ4_NL and IQ4_XS.
 inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 // The values of E2M1 floats by code, doubled: whole numbers.

@@ -46,7 +46,7 @@ TEST(Dequantize, EqualsTheReferenceBitForBit) {
     }
     ++compared;
   }
-  EXPECT_EQ(compared, 12);
+  EXPECT_EQ(compared, 27);
 }
 
 TEST(Dequantize, Q4_0HoldsTheFirstHalfInLowNibbles) {
