@@ -47,6 +47,16 @@ int64_t left_of_group(const fs::path& mount, const std::string& group, const cha
   }
 }
 
+// Of one matrix, packed (kernels/panel_layout.h).
+int64_t panel_bytes(const formats::TensorInfo& tensor) {
+  const kernels::PanelType* type = kernels::best_table().panel(tensor.type);
+  const int64_t cols = tensor.shape.back();
+  if (type == nullptr || cols == 0) return tensor.bytes;
+  const int64_t groups = tensor.shape.size() == 3 ? tensor.shape[0] : 1;
+  const int64_t rows = tensor.elements() / cols / std::max<int64_t>(1, groups);
+  return groups * ((rows + kernels::kPanelRows - 1) / kernels::kPanelRows) * type->panel_bytes(cols);
+}
+
 // Bytes of the weights that are packed: all matrices of the decoder but the tables that are read by rows; the token
 // table counts, since it is the head.
 Result<int64_t> packed_bytes(const ModelFiles& files) {
@@ -55,7 +65,7 @@ Result<int64_t> packed_bytes(const ModelFiles& files) {
   for (const formats::TensorInfo& tensor : files.checkpoint->tensors()) {
     const bool per_layer_table = tensor.name.find("per_layer_token_embd") != std::string::npos ||
                                  tensor.name.find("embed_tokens_per_layer") != std::string::npos;
-    if (tensor.shape.size() >= 2 && !per_layer_table && !names.is_foreign(tensor.name)) bytes += tensor.bytes;
+    if (tensor.shape.size() >= 2 && !per_layer_table && !names.is_foreign(tensor.name)) bytes += panel_bytes(tensor);
   }
   return bytes;
 }

@@ -57,7 +57,7 @@ struct WeightStore::State {
     return {.code = ErrorCode::unsupported,
             .what = std::move(what),
             .where = cat(checkpoint.path(), ": ", tensor.name),
-            .expected = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 or Q2_K to Q6_K",
+            .expected = "F32, F16, BF16 or a block type",
             .found = name(tensor.type)};
   }
 

@@ -18,6 +18,10 @@ T load_as(const std::byte* from) {
 // The scale of 16 rows for sub-block s (P::kScaleCols columns each) of a chunk: one f32, rounded once.
 template <class P>
 void scales_of(float (&scale)[kPanelRows], const std::byte* chunk, int s) {
+  if constexpr (P::kSingle) {
+    std::memcpy(scale, chunk + s * kPanelRows * static_cast<int>(sizeof(float)), sizeof(scale));
+    return;
+  }
   for (int r = 0; r < kPanelRows; ++r) {
     const std::byte* d = chunk + (P::kSuper ? 0 : s * P::kHeaderStride) + 2 * r;
     scale[r] = half_to_float(load_as<uint16_t>(d));

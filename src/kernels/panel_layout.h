@@ -35,6 +35,8 @@ enum class Scaling : uint8_t {
   super_minimum,   // f16 d, f16 dmin, [8] u8 scale, [8] u8 minimum
   super_signed16,  // f16 d, 32 unused bytes, [16] i8 scale: one for 16 columns
   super_nibble16,  // f16 d, f16 dmin, [16] u8: scale | minimum << 4: one for 16 columns
+  single,          // [block] f32 scale
+  single16,        // [block][2] f32 scale: one for 16 columns
 };
 
 // One block type: code bits, bias, and where everything lies.
@@ -45,11 +47,15 @@ struct BlockPanel {
   static constexpr int kBits = bits;
   static constexpr int kBias = bias;  // value = scale * (code - bias) - minimum
   static constexpr Scaling kScaling = scaling;
-  static constexpr bool kSuper = scaling != Scaling::half && scaling != Scaling::half_minimum;
+  static constexpr bool kSingle = scaling == Scaling::single || scaling == Scaling::single16;
+  static constexpr bool kSuper = scaling != Scaling::half && scaling != Scaling::half_minimum && !kSingle;
   static constexpr int kFileCols = kSuper ? kChunkCols : kBlock;
   static constexpr int kScaleCols =
-      scaling == Scaling::super_signed16 || scaling == Scaling::super_nibble16 ? kSubBlock : kBlock;
-  static constexpr bool kHasMinimum = scaling != Scaling::half && scaling != Scaling::super_signed16;
+      scaling == Scaling::super_signed16 || scaling == Scaling::super_nibble16 || scaling == Scaling::single16
+          ? kSubBlock
+          : kBlock;
+  static constexpr bool kHasMinimum =
+      scaling == Scaling::half_minimum || scaling == Scaling::super_minimum || scaling == Scaling::super_nibble16;
 
   static constexpr bool kNibbles = bits >= 4 && bits <= 6;
   static constexpr bool kPairs = bits == 2 || bits == 3 || bits == 6;
@@ -58,8 +64,8 @@ struct BlockPanel {
   static constexpr int kTopShift = bits - 1;
   static constexpr int kBlockBytes = bits * kLineBytes;
 
-  // Fields of the header, in bytes. Of half and half_minimum: of block 0; each next block kHeaderStride on.
-  static constexpr int kHeaderStride = scaling == Scaling::half ? 32 : 64;
+  // Fields of the header, in bytes. Of half, half_minimum and single: of block 0; each next block kHeaderStride on.
+  static constexpr int kHeaderStride = scaling == Scaling::half ? 32 : scaling == Scaling::single16 ? 128 : 64;
   static constexpr int kMinimumAt = 32;
   static constexpr int kScalesAt = 64;
   static constexpr int kMinimaAt = 192;  // super_minimum
@@ -102,6 +108,12 @@ using PanelQ3K = BlockPanel<DType::q3_k, BlockQ3K, 3, 4, Scaling::super_signed16
 using PanelQ4K = BlockPanel<DType::q4_k, BlockQ4K, 4, 0, Scaling::super_minimum>;
 using PanelQ5K = BlockPanel<DType::q5_k, BlockQ5K, 5, 0, Scaling::super_minimum>;
 using PanelQ6K = BlockPanel<DType::q6_k, BlockQ6K, 6, 32, Scaling::super_signed16>;
+
+// Bytes as they are with a float scale: what all types that are a scale times a small whole number become
+// (coded_blocks.h). They may take more memory than the file; File is none.
+struct CodedFile {};
+using PanelCoded32 = BlockPanel<DType::i8, CodedFile, 8, 128, Scaling::single>;
+using PanelCoded16 = BlockPanel<DType::i8, CodedFile, 8, 128, Scaling::single16>;
 
 // Whole chunks cost what the file costs, or a little more where 6-bit scales are widened.
 static_assert(PanelQ4_0::kChunkBytes == 16 * 8 * sizeof(BlockQ4_0));

@@ -1,6 +1,7 @@
 // Packs rows of model files into panels and back: byte permutations, the same in every tier.
 #include <cstring>
 
+#include "kernels/coded_blocks.h"
 #include "kernels/panel_codes.h"
 
 namespace facet::kernels {
@@ -170,15 +171,58 @@ void unpack_blocks(float* rows, int64_t stride, const std::byte* panel, int64_t 
   }
 }
 
+// 32 columns of one row, wherever they stand in the panel.
 template <class P>
-constexpr PanelType block_type() {
+void pack_coded_block(std::byte* panel, int row, int64_t col, int64_t cols, const int8_t* code, const float* scale) {
+  const int64_t first = col / kChunkCols * kChunkCols;
+  const int blocks = static_cast<int>(std::min<int64_t>(kChunkBlocks, (cols - first) / kBlock));
+  const int block = static_cast<int>((col - first) / kBlock);
+  std::byte* const chunk = panel + first / kChunkCols * P::kChunkBytes;
+  constexpr int kScales = kBlock / P::kScaleCols;
+  for (int i = 0; i < kScales; ++i)
+    std::memcpy(chunk + ((block * kScales + i) * kPanelRows + row) * static_cast<int>(sizeof(float)), scale + i,
+                sizeof(float));
+  uint8_t biased[kBlock];
+  for (int k = 0; k < kBlock; ++k) biased[k] = static_cast<uint8_t>(code[k] + P::kBias);
+  pack_codes<P>(chunk + P::header_bytes(blocks) + block * P::kBlockBytes, row, biased);
+}
+
+template <class P>
+constexpr PanelType block_type(decltype(PanelType::pack) pack) {
   return {.type = P::kType,
           .fast_form = kFormQ8,
           .panel_bytes = P::panel_bytes,
-          .pack = pack_blocks<P>,
+          .pack = pack,
           .unpack = unpack_blocks<P>,
           .multiply_f32 = nullptr,
           .multiply_fast = nullptr};
+}
+
+// --- types that are a scale times a small whole number ---
+
+template <class P, class Block>
+void pack_coded(std::byte* panel, const std::byte* rows, int64_t stride, int n_rows, int64_t cols) {
+  using Reader = Coded<Block>;
+  static_assert(Reader::kScaleCols == P::kScaleCols);
+  if (n_rows < kPanelRows) std::memset(panel, 0, static_cast<size_t>(P::panel_bytes(cols)));
+  for (int row = 0; row < n_rows; ++row) {
+    const std::byte* from = rows + row * stride;
+    for (int64_t col = 0; col < cols; col += Reader::kValues, from += sizeof(Block)) {
+      int8_t code[Reader::kValues];
+      float scale[Reader::kValues / Reader::kScaleCols];
+      Reader::decode(code, scale, load_as<Block>(from));
+      for (int i = 0; i < Reader::kValues / kBlock; ++i)
+        pack_coded_block<P>(panel, row, col + i * kBlock, cols, code + i * kBlock,
+                            scale + i * kBlock / Reader::kScaleCols);
+    }
+  }
+}
+
+template <class P, class Block>
+constexpr PanelType coded_type(DType type) {
+  PanelType made = block_type<P>(pack_coded<P, Block>);
+  made.type = type;
+  return made;
 }
 
 // --- float types: [k / kGroup][16 rows][kGroup] of Stored ---
@@ -229,16 +273,31 @@ std::span<const PanelType> packings() {
       float_type<DType::f32, kFormF32, float, 1, same>(),
       float_type<DType::f16, kFormF32, uint16_t, 1, half_to_float>(),
       float_type<DType::bf16, kFormBf16, uint16_t, 2, bf16_to_float>(),
-      block_type<PanelQ4_0>(),
-      block_type<PanelQ4_1>(),
-      block_type<PanelQ5_0>(),
-      block_type<PanelQ5_1>(),
-      block_type<PanelQ8_0>(),
-      block_type<PanelQ2K>(),
-      block_type<PanelQ3K>(),
-      block_type<PanelQ4K>(),
-      block_type<PanelQ5K>(),
-      block_type<PanelQ6K>(),
+      block_type<PanelQ4_0>(pack_blocks<PanelQ4_0>),
+      block_type<PanelQ4_1>(pack_blocks<PanelQ4_1>),
+      block_type<PanelQ5_0>(pack_blocks<PanelQ5_0>),
+      block_type<PanelQ5_1>(pack_blocks<PanelQ5_1>),
+      block_type<PanelQ8_0>(pack_blocks<PanelQ8_0>),
+      block_type<PanelQ2K>(pack_blocks<PanelQ2K>),
+      block_type<PanelQ3K>(pack_blocks<PanelQ3K>),
+      block_type<PanelQ4K>(pack_blocks<PanelQ4K>),
+      block_type<PanelQ5K>(pack_blocks<PanelQ5K>),
+      block_type<PanelQ6K>(pack_blocks<PanelQ6K>),
+      coded_type<PanelCoded32, BlockIQ4NL>(DType::iq4_nl),
+      coded_type<PanelCoded32, BlockIQ4XS>(DType::iq4_xs),
+      coded_type<PanelCoded32, BlockMXFP4>(DType::mxfp4),
+      coded_type<PanelCoded16, BlockNVFP4>(DType::nvfp4),
+      coded_type<PanelCoded32, BlockTQ1_0>(DType::tq1_0),
+      coded_type<PanelCoded32, BlockTQ2_0>(DType::tq2_0),
+      coded_type<PanelCoded32, BlockQ1_0>(DType::q1_0),
+      coded_type<PanelCoded32, BlockQ2_0>(DType::q2_0),
+      coded_type<PanelCoded32, BlockIQ1S>(DType::iq1_s),
+      coded_type<PanelCoded16, BlockIQ1M>(DType::iq1_m),
+      coded_type<PanelCoded32, BlockIQ2XXS>(DType::iq2_xxs),
+      coded_type<PanelCoded16, BlockIQ2XS>(DType::iq2_xs),
+      coded_type<PanelCoded16, BlockIQ2S>(DType::iq2_s),
+      coded_type<PanelCoded32, BlockIQ3XXS>(DType::iq3_xxs),
+      coded_type<PanelCoded32, BlockIQ3S>(DType::iq3_s),
   };
   return kAll;
 }

@@ -11,7 +11,7 @@ namespace facet::kernels {
 // Row m of a call.
 inline int64_t row_of(const ActivationRows& x, int64_t m) { return x.index == nullptr ? m : x.index[m]; }
 
-inline constexpr size_t kPanelTypes = 13;
+inline constexpr size_t kPanelTypes = 28;
 using PanelTypes = std::array<PanelType, kPanelTypes>;
 
 inline void set_multiply(PanelTypes& all, DType type, decltype(PanelType::multiply_f32) multiply_f32,
@@ -39,6 +39,12 @@ PanelTypes panel_table() {
   set_multiply(all, DType::bf16, Float::bf16, Float::fast_bf16);
   set_blocks<Block, PanelQ4_0, PanelQ4_1, PanelQ5_0, PanelQ5_1, PanelQ8_0>(all);
   set_blocks<Block, PanelQ2K, PanelQ3K, PanelQ4K, PanelQ5K, PanelQ6K>(all);
+  for (PanelType& type : all) {  // the rest
+    if (type.multiply_f32 != nullptr) continue;
+    const bool by_16 = type.panel_bytes == PanelCoded16::panel_bytes;
+    type.multiply_f32 = by_16 ? Block<PanelCoded16>::multiply_f32 : Block<PanelCoded32>::multiply_f32;
+    type.multiply_fast = by_16 ? Block<PanelCoded16>::multiply_fast : Block<PanelCoded32>::multiply_fast;
+  }
   return all;
 }
 

@@ -100,6 +100,7 @@ struct Scales {
   }
   // Of sub-block s.
   FACET_INLINE Floats scale(int s) const {
+    if constexpr (P::kSingle) return V::load(reinterpret_cast<const float*>(chunk) + s * kPanelRows);
     if constexpr (!P::kSuper) return V::halves(chunk + s * P::kHeaderStride);
     const std::byte* factors = chunk + P::kScalesAt + s * kPanelRows;
     if constexpr (P::kScaling == Scaling::super_minimum) return V::mul(d, V::unsigned_bytes(factors));

@@ -19,13 +19,32 @@ enum class Extremes { ordinary, zero_scales, subnormal_scales, largest_scales, a
 // The bytes of the half-precision fields of a block; -1: none.
 inline std::pair<int, int> scale_fields(DType type) {
   switch (type) {
-    case DType::q4_0:
-    case DType::q5_0:
-    case DType::q8_0: return {0, -1};
+    case DType::q4_1:
+    case DType::q5_1:
+    case DType::q4_k:
+    case DType::q5_k: return {0, 2};
+    case DType::tq1_0: return {52, -1};
+    case DType::tq2_0: return {64, -1};
+    case DType::mxfp4:
+    case DType::nvfp4:
+    case DType::iq1_m: return {-1, -1};
     case DType::q2_k: return {80, 82};
     case DType::q3_k: return {108, -1};
     case DType::q6_k: return {208, -1};
-    default: return {0, 2};
+    default: return {0, -1};
+  }
+}
+
+// Scales that are no half-precision number.
+inline void set_other_scale(DType type, std::byte* block, std::mt19937& random) {
+  if (type == DType::mxfp4) block[0] = static_cast<std::byte>(118 + random() % 16);
+  if (type == DType::nvfp4)
+    for (int s = 0; s < 4; ++s) block[s] = static_cast<std::byte>(random() & 127);
+  if (type != DType::iq1_m) return;
+  const unsigned half = 0x2000 + random() % 0x1800;  // a nibble at the top of each word
+  for (int i = 0; i < 4; ++i) {
+    const auto low = std::to_integer<unsigned>(block[49 + 2 * i]) & 15;
+    block[49 + 2 * i] = static_cast<std::byte>(low | ((half >> (4 * i)) & 15) << 4);
   }
 }
 
@@ -49,8 +68,9 @@ inline std::vector<std::byte> random_rows(DType type, int64_t rows, int64_t cols
       b = extremes == Extremes::all_bits_set ? std::byte{0xFF} : static_cast<std::byte>(random() & 255);
     const auto [first, second] = scale_fields(type);
     for (size_t block = 0; block < bytes.size(); block += static_cast<size_t>(info(type).bytes)) {
-      store(block + static_cast<size_t>(first), random_half(random, extremes));
+      if (first >= 0) store(block + static_cast<size_t>(first), random_half(random, extremes));
       if (second >= 0) store(block + static_cast<size_t>(second), random_half(random, extremes));
+      set_other_scale(type, bytes.data() + block, random);
     }
     return bytes;
   }
