@@ -208,6 +208,7 @@ bool is_drafter(std::string_view architecture) {
 void read_drafter(Config& config, const GgufFields& keys) {
   const char* key = keys.has("embedding_length_out") ? "embedding_length_out" : "n_embd_backbone";
   config.drafter = DrafterConfig{.target_width = keys.integer(key, kWidthRange)};
+  config.drafter->centroids_used = keys.integer("centroid_intermediate_top_k", {0, kVocabRange.high}, 0);
 }
 
 void check_architecture(const std::string& name, ModelKind kind, FieldErrors& errors) {

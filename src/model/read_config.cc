@@ -1,5 +1,6 @@
 // The configuration of a checkpoint, whatever its container.
 #include <algorithm>
+#include <utility>
 
 #include "base/strings.h"
 #include "model/config.h"
@@ -18,12 +19,13 @@ static void look_at_tensors(Config& config, const formats::Checkpoint& checkpoin
   }
 }
 
-// The sparse head of a GGUF drafter shows in its centroids; how many clusters are scored no key says.
+// The sparse head of a GGUF drafter shows in its centroids. How many clusters are scored only facet's own files say.
 static Result<void> look_at_head(Config& config, const formats::Checkpoint& checkpoint) {
   constexpr int64_t kPublishedClusters = 32;
   const formats::TensorInfo* centroids = nullptr;
   for (const char* name : {"masked_embd_centroids.weight", "mtp.centroids.weight"})
     if (const formats::TensorInfo* found = checkpoint.find(name)) centroids = found;
+  const int64_t used = std::exchange(config.drafter->centroids_used, 0);
   if (centroids == nullptr) return {};
   const int64_t n = centroids->shape.size() == 2 ? centroids->shape[0] : 0;
   if (n < 1 || config.vocab_size % n != 0)
@@ -33,7 +35,7 @@ static Result<void> look_at_head(Config& config, const formats::Checkpoint& chec
                  .expected = cat("a matrix whose rows divide ", config.vocab_size),
                  .found = list(centroids->shape)};
   config.drafter->centroids = n;
-  config.drafter->centroids_used = std::min(n, kPublishedClusters);
+  config.drafter->centroids_used = std::min(n, used > 0 ? used : kPublishedClusters);
   return {};
 }
 
