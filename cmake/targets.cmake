@@ -34,8 +34,8 @@ if(TARGET cli_test AND TARGET facet_program)  # runs the program
   add_dependencies(cli_test facet_program)
   target_compile_definitions(cli_test PRIVATE FACET_PROGRAM="$<TARGET_FILE:facet_program>")
 endif()
-facet_test(golden LIBS facet_engine)         # whole models against the reference
-facet_test(golden_slow LIBS facet_engine)    # the same with data beside the repository, in every way
+facet_test(golden LIBS facet_engine facet_convert)         # whole models against the reference
+facet_test(golden_slow LIBS facet_engine facet_convert)    # the same with data beside the repository, in every way
 if(TEST golden_slow)
   set_tests_properties(golden_slow PROPERTIES LABELS slow COST 1000)  # starts first, so that it runs beside the others
 endif()
@@ -48,7 +48,7 @@ file(GLOB fuzzers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/fuzz/*.cc)
 foreach(source ${fuzzers})
   get_filename_component(name ${source} NAME_WE)
   if(NOT name STREQUAL "replay_main")
-    facet_fuzzer(${name} LIBS facet_engine)
+    facet_fuzzer(${name} LIBS facet_engine facet_convert)
   endif()
 endforeach()
 

@@ -1,11 +1,13 @@
 // config.json and, behind a line "---", generation_config.json: an Error, or a configuration whose promises hold. Any
-// JSON that is read also survives being written and read again.
+// JSON that is read also survives being written and read again, and any configuration is one in either spelling, or
+// refused as that.
 //
-// covers: src/model/config_json.cc src/base/json.cc
+// covers: src/model/config_json.cc src/base/json.cc src/convert/config_pairs.cc src/convert/hf_config.cc
 #include <cstdint>
 #include <string_view>
 
 #include "base/check.h"
+#include "convert/metadata.h"
 #include "model/config.h"
 
 using namespace facet;
@@ -27,6 +29,16 @@ static void check_promises(const model::Config& config) {
   for (const auto* tokens : {&config.eos, &config.bos, &config.suppress, &config.placeholders})
     for (const Token token : *tokens) FACET_CHECK(token >= 0 && token < config.vocab_size);
   FACET_CHECK(!model::describe(config).empty());
+}
+
+static void check_conversions(const model::Config& config) {
+  const Result<formats::GgufPairs> pairs = convert::config_pairs(config);
+  FACET_CHECK(pairs.ok() || !pairs.error().message().empty());
+  const Result<Json> json = convert::config_json(config, DType::bf16);
+  FACET_CHECK(json.ok() || !json.error().message().empty());
+  model::Config read = config;
+  FACET_CHECK(convert::read_rope_divisors(convert::rope_divisors(config), "rope", read).ok());
+  FACET_CHECK(!convert::generation_config_json(config).is_null());
 }
 
 static void check_round_trip(const Json& json) {
@@ -58,6 +70,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (result.ok()) {
       FACET_CHECK(result->drafter.has_value() == drafter);
       check_promises(*result);
+      check_conversions(*result);
     } else {
       FACET_CHECK(!result.error().message().empty());
     }

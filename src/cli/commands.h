@@ -14,6 +14,7 @@ void add_score(CLI::App& program, int& status);
 void add_doctor(CLI::App& program, int& status);
 void add_quantize(CLI::App& program, int& status);
 void add_imatrix(CLI::App& program, int& status);
+void add_convert(CLI::App& program, int& status);
 void add_split(CLI::App& program, int& status);
 void add_merge(CLI::App& program, int& status);
 void add_trace(CLI::App& program, int& status);

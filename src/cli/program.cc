@@ -72,6 +72,7 @@ int run_program(int argc, char** argv) {
   add_score(program, status);
   add_quantize(program, status);
   add_imatrix(program, status);
+  add_convert(program, status);
   add_split(program, status);
   add_merge(program, status);
   add_trace(program, status);

@@ -383,6 +383,42 @@ TEST_F(Cli, QuantizesWithImportanceAndRunsTheResult) {
   EXPECT_NE(type.err.find("Q4_K_M"), std::string::npos) << type.err;
 }
 
+TEST_F(Cli, ConvertsSplitsAndMerges) {
+  const std::string folder = source_path("tests/golden/data/text/tiny-e").string(), file = path("e.gguf");
+  const Outcome converted = facet({"convert", folder, file, "--sha256"});
+  ASSERT_EQ(converted.status, 0) << converted.err;
+  ASSERT_GT(converted.out.size(), 66u);
+  EXPECT_EQ(converted.out.find_first_not_of("0123456789abcdef"), 64u) << converted.out;
+  EXPECT_EQ(converted.out.substr(64), cat("  ", file, "\n"));
+  EXPECT_NE(converted.err.find("without a vocabulary"), std::string::npos) << converted.err;
+  const Outcome again = facet({"convert", folder, file});
+  EXPECT_EQ(again.status, 2);
+  EXPECT_NE(again.err.find("--force"), std::string::npos) << again.err;
+  EXPECT_EQ(facet({"convert", folder, file, "--force", "--type", "f32"}).status, 0);
+
+  const Outcome split = facet({"split", file, path("part"), "--max-size", "500K"});
+  ASSERT_EQ(split.status, 0) << split.err;
+  const std::string first = split.out.substr(0, split.out.find('\n'));
+  ASSERT_EQ(facet({"merge", first, path("whole.gguf")}).status, 0);
+  EXPECT_EQ(contents(path("whole.gguf")), contents(file));
+  EXPECT_EQ(facet({"convert", path("whole.gguf"), path("back"), "--type", "BF16"}).status, 0);
+  EXPECT_TRUE(std::filesystem::exists(path("back") + "/config.json"));
+}
+
+TEST_F(Cli, ConversionsThatMakeNoSenseAreWrongUsage) {
+  const std::string file = small_model();
+  for (const Words& words :
+       {Words{"convert", file, path("x.gguf")}, Words{"convert", file, path("x"), "--type", "q4_0"},
+        Words{"convert", file, path("x"), "--split-max-size", "much"}, Words{"split", file, path("x")},
+        Words{"split", file, path("x"), "--max-size", "0"}, Words{"split", file, path("x"), "--max-size", "9e99G"},
+        Words{"merge", file, path("x.gguf")}, Words{"merge", file}}) {
+    const Outcome outcome = facet(words);
+    EXPECT_EQ(outcome.status, 2) << words.front() << ' ' << outcome.err;
+    EXPECT_FALSE(outcome.err.empty());
+  }
+  EXPECT_FALSE(std::filesystem::exists(path("x")));
+}
+
 TEST_F(Cli, DoctorPrintsJson) {
   const Outcome done = facet({"doctor", "--json"});
   ASSERT_EQ(done.status, 0) << done.err;

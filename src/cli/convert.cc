@@ -1,0 +1,73 @@
+// facet convert: Hugging Face folders to GGUF files, and back.
+#include "convert/convert.h"
+
+#include <memory>
+#include <string>
+
+#include "cli/commands.h"
+#include "cli/output_options.h"
+
+namespace facet::cli {
+namespace {
+
+constexpr const char* kFooter =
+    R"(IN is a Hugging Face folder and OUT a name that ends in .gguf, or IN is a GGUF file and OUT a folder. Weights,
+configuration, vocabulary, chat template and sampling defaults go along; encoders of pictures and sound do not yet.
+Quantised files become BF16. Files appear when they are whole; Ctrl-C leaves nothing.
+
+Examples:
+  facet convert gemma-4-E2B-it gemma-4-E2B-it-BF16.gguf --type bf16
+  facet convert gemma-4-E2B-it-Q4_K_M.gguf gemma-4-E2B-it-from-gguf --split-max-size 4G
+  facet convert gemma-4-E2B-it-assistant drafter.gguf --sha256)";
+
+class ConvertCommand {
+ public:
+  void add_to(CLI::App& app) {
+    app.add_option("in", in_, "Hugging Face folder, or GGUF file")->required()->type_name("IN");
+    app.add_option("out", out_, "GGUF file, or folder")->required()->type_name("OUT");
+    add_option(app, "--type", type_, "type of matrices: keep, f32, f16, bf16")
+        ->check(CLI::IsMember({"keep", "f32", "f16", "bf16"}, CLI::ignore_case));
+    add_option(app, "--split-max-size", max_size_, "several files, of this many bytes at most: 2G, 500M, 1GiB")
+        ->type_name("SIZE");
+    add_option(app, "--split-max-tensors", options_.split.max_tensors, "several files, of this many tensors at most")
+        ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));
+    output_.add_to(app);
+    app.footer(kFooter);
+  }
+
+  Result<int> run() {
+    if (!max_size_.empty()) {
+      FACET_TRY(options_.split.max_bytes, parse_size(max_size_, "--split-max-size"));
+    }
+    options_.type = dtype_named(type_);  // "keep" is none
+    options_.overwrite = output_.overwrite();
+    convert::Converted converted;
+    {
+      WriteProgress progress;
+      options_.progress = &progress;
+      FACET_TRY(converted, convert::convert(in_, out_, options_));
+    }
+    for (const std::string& remark : converted.remarks) note(remark);
+    FACET_TRY_VOID(output_.show_written(converted.files));
+    return 0;
+  }
+
+ private:
+  std::string in_, out_, type_ = "keep", max_size_;
+  convert::ConvertOptions options_;
+  OutputOptions output_;
+};
+
+}  // namespace
+
+void add_convert(CLI::App& program, int& status) {
+  const auto convert = std::make_shared<ConvertCommand>();
+  CLI::App* app = program.add_subcommand("convert", "a Hugging Face folder to a GGUF file, or back");
+  convert->add_to(*app);
+  app->callback([convert, &status] {
+    const Result<int> result = convert->run();
+    status = result.ok() ? *result : report(result.error());
+  });
+}
+
+}  // namespace facet::cli
