@@ -3,7 +3,7 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(installed_libraries base tensor kernels formats ops tokenizer model runtime chat engine)
+set(installed_libraries base tensor kernels formats ops tokenizer model runtime chat convert engine)
 foreach(folder ${installed_libraries})
   set_target_properties(facet_${folder} PROPERTIES EXPORT_NAME ${folder})
   install(TARGETS facet_${folder} EXPORT facet ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})

@@ -36,6 +36,7 @@ struct LoadOptions {
   std::string isa;               // "": the best tier; else scalar, avx2, avx512
   bool exact = false;            // f32 arithmetic instead of fast
   std::string kv_type = "bf16";  // f32, f16, bf16
+  std::string quant;             // quantise while loading, as `facet quantize` would: "Q4_K_M"; "": as in the file
   int64_t batch_rows = 512;      // rows of one forward call while a prompt is read
   bool skip_work = true;         // exact work skipping
   int64_t sequences = 1;         // how many full-length sequences memory is planned for

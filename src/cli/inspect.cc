@@ -14,6 +14,7 @@
 #include "cli/terminal.h"
 #include "engine/memory_plan.h"
 #include "engine/model_files.h"
+#include "engine/types_at_load.h"
 
 namespace facet::cli {
 namespace {
@@ -64,7 +65,9 @@ class Inspect {
 
   Result<engine::MemoryPlan> planned() const {
     FACET_TRY(const model::KvOptions kv, engine::kv_options(model_.load));
-    return engine::plan_memory(*files_, kv, model_.load.batch_rows, engine::available_memory());
+    std::vector<std::string> remarks;
+    FACET_TRY(const formats::TypeMap types, engine::types_at_load(*files_, model_.load.quant, remarks));
+    return engine::plan_memory(*files_, kv, model_.load.batch_rows, engine::available_memory(), types);
   }
 
   static std::string layers_of(const model::Config& config) {

@@ -69,6 +69,8 @@ void ModelOptions::add_to(CLI::App& app) {
   add_option(app, "-t,--threads", load.threads, "threads (0: one for each processor)");
   add_option(app, "-b,--batch-size", load.batch_rows, "tokens read at once while a prompt is read");
   add_option(app, "--isa", load.isa, "instruction set: scalar, avx2, avx512 (default: the best there is)");
+  add_option(app, "--quant", load.quant, "quantise while loading, as facet quantize would: Q4_K_M, Q8_0 and so on")
+      ->type_name("TYPE");
   add_option(app, "--kv", load.kv_type, "type that keys and values are stored in: f32, f16, bf16");
   add_flag(app, "--exact", load.exact, "multiply in float arithmetic instead of int8 and bf16");
   add_flag(app, "--no-skip", no_skip, "do not skip work that cannot change the result");

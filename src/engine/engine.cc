@@ -26,6 +26,7 @@ Result<void> load_gemma(Engine::State& state) {
   state.info.context = loaded.plan.context;
   state.info.kv_bytes = loaded.plan.kv_bytes;
   state.info.packed_bytes = loaded.model->packed_bytes();
+  for (const std::string& remark : loaded.remarks) state.info.remarks.push_back(remark);
   for (const std::string& remark : loaded.model->remarks()) state.info.remarks.push_back(remark);
   if (state.info.context > state.info.trained_context)
     state.info.remarks.push_back(cat("the model was trained for ", state.info.trained_context,

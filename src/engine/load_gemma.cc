@@ -1,6 +1,7 @@
 #include "engine/load_gemma.h"
 
 #include "base/strings.h"
+#include "engine/types_at_load.h"
 
 namespace facet::engine {
 namespace {
@@ -46,7 +47,9 @@ Result<LoadedGemma> load_gemma(const ModelFiles& files, const LoadOptions& optio
                             .max_batch_rows = options.batch_rows};
   FACET_TRY(gemma.kv, kv_options(options));
   LoadedGemma loaded;
-  FACET_TRY(loaded.plan, plan_memory(files, gemma.kv, options.batch_rows, available_memory()));
+  FACET_TRY(const formats::TypeMap types, types_at_load(files, options.quant, loaded.remarks));
+  gemma.types = &types;
+  FACET_TRY(loaded.plan, plan_memory(files, gemma.kv, options.batch_rows, available_memory(), types));
   gemma.kv.context = loaded.plan.context;
   CallbackProgress progress(options.progress);
   gemma.progress = &progress;

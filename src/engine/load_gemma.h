@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "engine/memory_plan.h"
 #include "engine/model_files.h"
@@ -13,6 +15,7 @@ namespace facet::engine {
 struct LoadedGemma {
   std::unique_ptr<model::Gemma> model;
   MemoryPlan plan;
+  std::vector<std::string> remarks;  // of quantising on the way
   const char* isa = "";
 };
 

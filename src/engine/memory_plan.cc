@@ -48,8 +48,9 @@ int64_t left_of_group(const fs::path& mount, const std::string& group, const cha
 }
 
 // Of one matrix, packed (kernels/panel_layout.h).
-int64_t panel_bytes(const formats::TensorInfo& tensor) {
-  const kernels::PanelType* type = kernels::best_table().panel(tensor.type);
+int64_t panel_bytes(const formats::TensorInfo& tensor, const formats::TypeMap& types) {
+  const auto becomes = types.find(tensor.name);
+  const kernels::PanelType* type = kernels::best_table().panel(becomes == types.end() ? tensor.type : becomes->second);
   const int64_t cols = tensor.shape.back();
   if (type == nullptr || cols == 0) return tensor.bytes;
   const int64_t groups = tensor.shape.size() == 3 ? tensor.shape[0] : 1;
@@ -59,13 +60,14 @@ int64_t panel_bytes(const formats::TensorInfo& tensor) {
 
 // Bytes of the weights that are packed: all matrices of the decoder but the tables that are read by rows; the token
 // table counts, since it is the head.
-Result<int64_t> packed_bytes(const ModelFiles& files) {
+Result<int64_t> packed_bytes(const ModelFiles& files, const formats::TypeMap& types) {
   FACET_TRY(const model::TensorNames names, model::TensorNames::of(*files.checkpoint));
   int64_t bytes = 0;
   for (const formats::TensorInfo& tensor : files.checkpoint->tensors()) {
     const bool per_layer_table = tensor.name.find("per_layer_token_embd") != std::string::npos ||
                                  tensor.name.find("embed_tokens_per_layer") != std::string::npos;
-    if (tensor.shape.size() >= 2 && !per_layer_table && !names.is_foreign(tensor.name)) bytes += panel_bytes(tensor);
+    if (tensor.shape.size() >= 2 && !per_layer_table && !names.is_foreign(tensor.name))
+      bytes += panel_bytes(tensor, types);
   }
   return bytes;
 }
@@ -133,8 +135,8 @@ Result<model::KvOptions> kv_options(const LoadOptions& options) {
 }
 
 Result<MemoryPlan> plan_memory(const ModelFiles& files, model::KvOptions kv, int64_t batch_rows,
-                               int64_t available_bytes) {
-  FACET_TRY(const int64_t weight_bytes, packed_bytes(files));
+                               int64_t available_bytes, const formats::TypeMap& types) {
+  FACET_TRY(const int64_t weight_bytes, packed_bytes(files, types));
   MemoryPlan plan{.weight_bytes = weight_bytes,
                   .activation_bytes = activation_bytes(files.config, batch_rows),
                   .available_bytes = available_bytes};

@@ -6,6 +6,7 @@
 
 #include "engine/model_files.h"
 #include "facet/engine.h"
+#include "formats/requantize.h"
 #include "model/kv_cache.h"
 
 namespace facet::engine {
@@ -32,8 +33,9 @@ Result<model::KvOptions> kv_options(const LoadOptions& options);
 
 // kv.context 0: the largest context that the model was trained for and that fits. Errors: exhausted, saying what is
 // needed, what is available, and which context would fit.
+// types: what tensors become while loading.
 Result<MemoryPlan> plan_memory(const ModelFiles& files, model::KvOptions kv, int64_t batch_rows,
-                               int64_t available_bytes);
+                               int64_t available_bytes, const formats::TypeMap& types = {});
 
 // "1.5 GiB".
 std::string readable_bytes(int64_t bytes);

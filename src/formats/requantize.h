@@ -3,7 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/function_ref.h"
@@ -12,6 +13,9 @@
 #include "kernels/table.h"
 
 namespace facet::formats {
+
+// What tensors become while a model loads, by name; those that are not in it stay as they are.
+using TypeMap = std::unordered_map<std::string, DType>;
 
 // How one tensor becomes another type. Made once a tensor; any thread may convert.
 class Requantizer {

@@ -36,10 +36,47 @@ class MappedRows : public RowSource {
   int64_t row_bytes_;
 };
 
-// Consecutive rows in file layout.
+// Rows of a table that become another type whenever they are read: few of them ever are.
+class RequantizedRows : public RowSource {
+ public:
+  RequantizedRows(const kernels::Table& kernels, const Checkpoint& checkpoint, const TensorInfo& tensor, DType to)
+      : checkpoint_(checkpoint), requantizer_(kernels, checkpoint, tensor, to) {}
+
+  DType type() const override { return requantizer_.type(); }
+  int64_t rows() const override { return requantizer_.rows(); }
+  int64_t cols() const override { return requantizer_.cols(); }
+  Result<const std::byte*> row(int64_t i) const override {
+    thread_local std::vector<std::byte> bytes;
+    thread_local std::vector<float> scratch;
+    bytes.resize(static_cast<size_t>(requantizer_.row_bytes()));
+    scratch.resize(static_cast<size_t>(cols()));
+    FACET_TRY_VOID(requantizer_.rows(bytes.data(), i, 1, scratch.data()));
+    return bytes.data();
+  }
+  void prefetch(int64_t i) const override {
+    const TensorInfo& tensor = requantizer_.tensor();
+    const int64_t row = row_bytes(tensor.type, cols());
+    checkpoint_.will_need(tensor, i * row, row);
+  }
+
+ private:
+  const Checkpoint& checkpoint_;
+  Requantizer requantizer_;
+};
+
+// Consecutive rows of a tensor: in file layout, or as a requantizer makes them.
 struct Rows {
   const std::byte* data;
   int64_t count;
+  const Requantizer* requantizer = nullptr;
+  int64_t first = 0;  // row of the requantizer's tensor
+
+  // Rows r … r + n - 1 of these, one after the other, `row` bytes each.
+  Result<void> copy(std::byte* to, int64_t r, int64_t n, int64_t row, float* scratch) const {
+    if (requantizer != nullptr) return requantizer->rows(to, first + r, n, scratch);
+    std::copy_n(data + r * row, n * row, to);
+    return {};
+  }
 };
 
 }  // namespace
@@ -51,6 +88,8 @@ struct WeightStore::State {
   std::deque<Buffer> packed;
   std::deque<std::vector<float>> vectors;
   std::deque<MappedRows> tables;
+  std::deque<RequantizedRows> requantized_tables;
+  const TypeMap* types = nullptr;
   int64_t packed_bytes = 0;
 
   Error unsupported(const TensorInfo& tensor, std::string what) const {
@@ -61,54 +100,87 @@ struct WeightStore::State {
             .found = name(tensor.type)};
   }
 
+  // What a tensor becomes.
+  DType type_of(const TensorInfo& tensor) const {
+    if (types == nullptr) return tensor.type;
+    const auto found = types->find(tensor.name);
+    return found == types->end() ? tensor.type : found->second;
+  }
+  // nullopt: it stays as it is. Errors: unsupported.
+  Result<std::optional<Requantizer>> requantizer(const TensorInfo& tensor) const {
+    const DType to = type_of(tensor);
+    if (to == tensor.type) return std::optional<Requantizer>();
+    if (!can_requantize(kernels, tensor.type, to)) return unsupported(tensor, cat("tensor cannot become ", name(to)));
+    return std::optional<Requantizer>(std::in_place, kernels, checkpoint, tensor, to);
+  }
+
   // groups[g] lists the pieces that make up group g, `rows` rows in all; every group is padded to whole panels.
   Result<Weight> pack(const TensorInfo& like, const std::vector<std::vector<Rows>>& groups, int64_t rows, int64_t cols);
 };
 
-WeightStore::WeightStore(const Checkpoint& checkpoint, const kernels::Table& kernels, ThreadPool& pool)
-    : state_(std::make_unique<State>(State{
-          .checkpoint = checkpoint, .kernels = kernels, .pool = pool, .packed = {}, .vectors = {}, .tables = {}})) {}
+WeightStore::WeightStore(const Checkpoint& checkpoint, const kernels::Table& kernels, ThreadPool& pool,
+                         const TypeMap* types)
+    : state_(std::make_unique<State>(State{.checkpoint = checkpoint,
+                                           .kernels = kernels,
+                                           .pool = pool,
+                                           .packed = {},
+                                           .vectors = {},
+                                           .tables = {},
+                                           .requantized_tables = {},
+                                           .types = types})) {}
 WeightStore::WeightStore(WeightStore&&) noexcept = default;
 WeightStore::~WeightStore() = default;
 
 Result<Weight> WeightStore::State::pack(const TensorInfo& like, const std::vector<std::vector<Rows>>& groups,
                                         int64_t rows, int64_t cols) {
-  const kernels::PanelType* type = kernels.panel(like.type);
+  const DType to = type_of(like);
+  const kernels::PanelType* type = kernels.panel(to);
   if (type == nullptr) return unsupported(like, "no kernel multiplies tensors of this type");
-  const int64_t row = row_bytes(like.type, cols), panel_bytes = type->panel_bytes(cols);
+  const int64_t row = row_bytes(to, cols), panel_bytes = type->panel_bytes(cols);
   const int64_t panels = (rows + kPanelRows - 1) / kPanelRows, total = panels * static_cast<int64_t>(groups.size());
   FACET_TRY(Buffer buffer, Buffer::allocate(total * panel_bytes));
   std::byte* const out = buffer.data();
+  const bool converts = to != like.type;
+  std::vector<float> scratch(converts ? static_cast<size_t>(cols * pool.n_threads()) : 0);
 
-  const auto pack_panel = [&](int64_t number) {
+  const auto pack_panel = [&](int64_t number, int thread) -> Result<void> {
     const std::vector<Rows>& pieces = groups[static_cast<size_t>(number / panels)];
     const int64_t first = number % panels * kPanelRows;
     const int wanted = static_cast<int>(std::min<int64_t>(kPanelRows, rows - first));
     int64_t before = 0;
     for (const Rows& piece : pieces) {  // usually one piece holds the whole panel
-      if (first >= before && first + wanted <= before + piece.count) {
+      if (!converts && first >= before && first + wanted <= before + piece.count) {
         type->pack(out + number * panel_bytes, piece.data + (first - before) * row, row, wanted, cols);
-        return;
+        return {};
       }
       before += piece.count;
     }
-    std::vector<std::byte> gathered(static_cast<size_t>(wanted * row));  // a panel across a border of pieces
+    std::vector<std::byte> gathered(static_cast<size_t>(wanted * row));  // converted, or across a border of pieces
     before = 0;
     for (const Rows& piece : pieces) {
-      for (int64_t r = std::max(first, before); r < std::min(first + wanted, before + piece.count); ++r)
-        std::copy_n(piece.data + (r - before) * row, row, gathered.data() + (r - first) * row);
+      const int64_t from = std::max(first, before), end = std::min(first + wanted, before + piece.count);
+      if (from < end)
+        FACET_TRY_VOID(piece.copy(gathered.data() + (from - first) * row, from - before, end - from, row,
+                                  scratch.data() + (converts ? thread * cols : 0)));
       before += piece.count;
     }
     type->pack(out + number * panel_bytes, gathered.data(), row, wanted, cols);
+    return {};
   };
-  pool.parallel((total + kPanelsPerBlock - 1) / kPanelsPerBlock, [&](int64_t block, int) {
-    for (int64_t i = block * kPanelsPerBlock; i < std::min(total, (block + 1) * kPanelsPerBlock); ++i) pack_panel(i);
+  const int64_t blocks = (total + kPanelsPerBlock - 1) / kPanelsPerBlock;
+  std::vector<Result<void>> results(static_cast<size_t>(blocks));
+  pool.parallel(blocks, [&](int64_t block, int thread) {
+    Result<void>& result = results[static_cast<size_t>(block)];
+    for (int64_t i = block * kPanelsPerBlock; i < std::min(total, (block + 1) * kPanelsPerBlock) && result.ok(); ++i)
+      result = pack_panel(i, thread);
   });
+  for (Result<void>& result : results)
+    if (!result.ok()) return result.error();
 
   const Bytes data = buffer.bytes();
   packed_bytes += buffer.size();
   packed.push_back(std::move(buffer));
-  return Weight{.type = like.type,
+  return Weight{.type = to,
                 .layout = Layout::panels,
                 .rows = rows,
                 .cols = cols,
@@ -124,11 +196,17 @@ Result<Weight> WeightStore::matrix(const TensorInfo& tensor, int64_t first_row, 
                 cols = tensor.shape[dims - 1];
   if (rows < 0) rows = all_rows - first_row;
   FACET_CHECK(first_row >= 0 && first_row + rows <= all_rows);
+  FACET_TRY(const std::optional<Requantizer> requantizer, state_->requantizer(tensor));
   const std::byte* data = state_->checkpoint.bytes(tensor).data();
   const int64_t row = row_bytes(tensor.type, cols);
   std::vector<std::vector<Rows>> groups;
-  for (int64_t g = 0; g < n_groups; ++g)
-    groups.push_back({{.data = data + (g * all_rows + first_row) * row, .count = rows}});
+  for (int64_t g = 0; g < n_groups; ++g) {
+    const int64_t start = g * all_rows + first_row;
+    groups.push_back({{.data = data + start * row,
+                       .count = rows,
+                       .requantizer = requantizer ? &*requantizer : nullptr,
+                       .first = start}});
+  }
   FACET_TRY(const Weight weight, state_->pack(tensor, groups, rows, cols));
   state_->checkpoint.release(tensor);
   return weight;
@@ -140,6 +218,7 @@ Result<Weight> WeightStore::stacked(std::span<const TensorInfo* const> tensors, 
   const size_t per_group = tensors.size() / static_cast<size_t>(n_groups);
   int64_t rows = 0;
   std::vector<std::vector<Rows>> groups(static_cast<size_t>(n_groups));
+  std::deque<Requantizer> requantizers;
   for (size_t i = 0; i < tensors.size(); ++i) {
     const TensorInfo& tensor = *tensors[i];
     if (tensor.type != first.type || tensor.shape != first.shape) {
@@ -149,7 +228,11 @@ Result<Weight> WeightStore::stacked(std::span<const TensorInfo* const> tensors, 
                    .expected = cat(name(first.type), ' ', list(first.shape)),
                    .found = cat(name(tensor.type), ' ', list(tensor.shape))};
     }
-    groups[i / per_group].push_back({.data = state_->checkpoint.bytes(tensor).data(), .count = tensor.shape[0]});
+    FACET_TRY(std::optional<Requantizer> requantizer, state_->requantizer(tensor));
+    if (requantizer) requantizers.push_back(*std::move(requantizer));
+    groups[i / per_group].push_back({.data = state_->checkpoint.bytes(tensor).data(),
+                                     .count = tensor.shape[0],
+                                     .requantizer = requantizer ? &requantizers.back() : nullptr});
     if (i < per_group) rows += tensor.shape[0];
   }
   FACET_TRY(const Weight weight, state_->pack(first, groups, rows, first.shape.back()));
@@ -172,6 +255,12 @@ Result<Vector> WeightStore::vector(std::span<const float> values) {
 
 Result<const RowSource*> WeightStore::rows(const TensorInfo& tensor) {
   if (!kernels::can_dequantize(tensor.type)) return state_->unsupported(tensor, "rows of this type cannot be read");
+  if (const DType to = state_->type_of(tensor); to != tensor.type) {
+    if (!can_requantize(state_->kernels, tensor.type, to))
+      return state_->unsupported(tensor, cat("tensor cannot become ", name(to)));
+    return static_cast<const RowSource*>(
+        &state_->requantized_tables.emplace_back(state_->kernels, state_->checkpoint, tensor, to));
+  }
   return static_cast<const RowSource*>(&state_->tables.emplace_back(state_->checkpoint, tensor));
 }
 

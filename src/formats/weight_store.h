@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "formats/checkpoint.h"
+#include "formats/requantize.h"
 #include "kernels/table.h"
 #include "tensor/buffer.h"
 #include "tensor/weight.h"
@@ -16,8 +17,10 @@ namespace facet::formats {
 
 class WeightStore {
  public:
-  // checkpoint must outlive the store (row sources read its mapping). pool does the packing.
-  WeightStore(const Checkpoint& checkpoint, const kernels::Table& kernels, ThreadPool& pool);
+  // checkpoint must outlive the store (row sources read its mapping). pool does the packing. types: what tensors become
+  // on the way, the bytes that facet quantize would write; may be null, and must outlive the store.
+  WeightStore(const Checkpoint& checkpoint, const kernels::Table& kernels, ThreadPool& pool,
+              const TypeMap* types = nullptr);
   WeightStore(WeightStore&&) noexcept;
   ~WeightStore();
 

@@ -18,7 +18,7 @@ Result<std::unique_ptr<Gemma>> Gemma::load(const formats::Checkpoint& checkpoint
   kv.max_chunk = options.max_batch_rows;
 
   const Plan plan = make_plan(config);
-  formats::WeightStore store(checkpoint, *ctx.kernels, *ctx.pool);
+  formats::WeightStore store(checkpoint, *ctx.kernels, *ctx.pool, options.types);
   FACET_TRY(Weights weights, load_weights(checkpoint, config, plan, store, options.progress));
   FACET_TRY(TextModel text,
             TextModel::create(ctx, config, plan, std::move(weights), options.max_batch_rows, kv.context));

@@ -18,7 +18,8 @@ struct GemmaOptions {
   ThreadPool* pool = nullptr;               // must outlive the model
   KvOptions kv = {};                        // context 0: the model's own; max_chunk follows max_batch_rows
   int64_t max_batch_rows = 512;
-  Progress* progress = nullptr;  // while loading
+  const formats::TypeMap* types = nullptr;  // what tensors become; until load() returns
+  Progress* progress = nullptr;             // while loading
 };
 
 class Gemma : public LanguageModel {
