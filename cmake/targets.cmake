@@ -48,7 +48,7 @@ file(GLOB fuzzers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/fuzz/*.cc)
 foreach(source ${fuzzers})
   get_filename_component(name ${source} NAME_WE)
   if(NOT name STREQUAL "replay_main")
-    facet_fuzzer(${name} LIBS facet_engine facet_convert)
+    facet_fuzzer(${name} LIBS facet_engine facet_convert facet_hub)
   endif()
 endforeach()
 
