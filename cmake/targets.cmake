@@ -56,6 +56,10 @@ find_package(Python3 QUIET COMPONENTS Interpreter)
 if(Python3_FOUND)
   add_test(NAME tools_fetch COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/tools/fetch_test.py)
   set_tests_properties(tools_fetch PROPERTIES LABELS tools)
+  if(TARGET facet_program AND NOT FACET_FUZZ)  # downloads, against a server on this machine
+    add_test(NAME hub_pull COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/hub/pull_test.py)
+    set_tests_properties(hub_pull PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program>)
+  endif()
 endif()
 
 if(NOT FACET_FUZZ)

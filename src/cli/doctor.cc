@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
+#include "cli/hub_options.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "engine/memory_plan.h"
@@ -45,6 +46,8 @@ Json examine() {
   json.set("memory_available_bytes", engine::available_memory());
   const std::string cache = cache_folder();
   std::error_code error;
+  if (const Result<hub::Settings> settings = hub::read_settings(variable); settings.ok())
+    json.set("hub_cache_folder", settings->cache.string());
   json.set("cache_folder", cache);
   json.set("cache_bytes", bytes_below(cache));
   json.set("disk_free_bytes", static_cast<int64_t>(fs::space(existing(cache), error).available));

@@ -64,7 +64,9 @@ CLI::Option* add_flag(CLI::App& app, const std::string& names, bool& target, con
 }
 
 void ModelOptions::add_to(CLI::App& app) {
-  add_option(app, "-m,--model", model, "GGUF file, Hugging Face folder, or puppet:FILE")->type_name("MODEL");
+  add_option(app, "-m,--model", model, "GGUF file, Hugging Face folder, puppet:FILE, or owner/repo in the cache")
+      ->type_name("MODEL");
+  hub.add_to(app);
   add_option(app, "-c,--ctx-size", load.context, "positions of the context (0: the most that fits in memory)");
   add_option(app, "-t,--threads", load.threads, "threads (0: one for each processor)");
   add_option(app, "-b,--batch-size", load.batch_rows, "tokens read at once while a prompt is read");
@@ -76,16 +78,41 @@ void ModelOptions::add_to(CLI::App& app) {
   add_flag(app, "--no-skip", no_skip, "do not skip work that cannot change the result");
 }
 
-Result<void> ModelOptions::take_model(std::vector<std::string>& words) {
-  if (!model.empty()) return {};
-  if (words.empty())
+// A value of the environment gives way to the other option of the command line.
+Result<void> ModelOptions::choose_source() {
+  if (model.empty() || hub.repo.empty()) return {};
+  const bool model_is_default = model == variable("FACET_MODEL"),
+             repo_is_default = hub.repo == variable("FACET_HF_REPO");
+  if (model_is_default == repo_is_default)
     return Error{.code = ErrorCode::invalid_argument,
-                 .what = "no model is named",
+                 .what = "two models are named",
                  .where = "command line",
-                 .expected = "a GGUF file or a Hugging Face folder, as first word, with -m or in FACET_MODEL",
-                 .found = "nothing"};
-  model = words.front();
-  words.erase(words.begin());
+                 .expected = "-m or -hf",
+                 .found = cat(model, " and ", hub.repo)};
+  (model_is_default ? model : hub.repo).clear();
+  return {};
+}
+
+Result<void> ModelOptions::take_model(std::vector<std::string>& words) {
+  FACET_TRY_VOID(choose_source());
+  if (!hub.repo.empty()) {
+    FACET_TRY(const hub::LocalModel found, hub.fetch(hub.repo));
+    model = found.path().string();
+    return {};
+  }
+  if (model.empty()) {
+    if (words.empty())
+      return Error{.code = ErrorCode::invalid_argument,
+                   .what = "no model is named",
+                   .where = "command line",
+                   .expected =
+                       "a GGUF file or a Hugging Face folder, as first word, with -m or in FACET_MODEL; or "
+                       "-hf OWNER/REPO",
+                   .found = "nothing"};
+    model = words.front();
+    words.erase(words.begin());
+  }
+  FACET_TRY(model, hub.local_path(model));
   return {};
 }
 
@@ -158,6 +185,32 @@ Result<std::string> TextOptions::text(const std::vector<std::string>& words) con
                  .expected = "words, -p TEXT, -f FILE or standard input",
                  .found = "nothing"};
   return std::string(std::istreambuf_iterator<char>(std::cin), {});
+}
+
+bool takes_text(std::string_view flag) {
+  return flag == "-p" || flag == "--prompt" || flag == "--system" || flag == "--stop";
+}
+
+std::vector<std::string> with_long_flags(int argc, char** argv) {
+  constexpr std::pair<std::string_view, std::string_view> kFlags[] = {
+      {"-hf", "--hf-repo"}, {"-hfr", "--hf-repo"}, {"-hff", "--hf-file"}, {"-hft", "--hf-token"}};
+  std::vector<std::string> words;
+  bool is_value = false, only_words = false;
+  for (int i = 0; i < argc; ++i) {
+    std::string_view word = argv[i];
+    const size_t equals = std::min(word.find('='), word.size());
+    if (!is_value && !only_words)
+      for (const auto& [flag, name] : kFlags)
+        if (word.substr(0, equals) == flag) {
+          words.push_back(cat(name, word.substr(equals)));
+          word = {};
+          break;
+        }
+    if (word.data() != nullptr) words.emplace_back(word);
+    only_words = only_words || (!is_value && word == "--");
+    is_value = !is_value && takes_text(word);
+  }
+  return words;
 }
 
 std::optional<std::string_view> refusal(std::string_view argument) {

@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/hub_options.h"
 #include "facet/engine.h"
 
 namespace facet::cli {
@@ -24,13 +25,19 @@ CLI::Option* add_flag(CLI::App& app, const std::string& names, bool& target, con
 // Which model, and how it is loaded.
 struct ModelOptions {
   std::string model;
+  HubOptions hub;
   LoadOptions load;
   bool no_skip = false;
 
   void add_to(CLI::App& app);
-  // With -m or FACET_MODEL the words are all text; otherwise the first one is the model. Errors: invalid_argument.
+  // With -m, -hf or their variables the words are all text; otherwise the first one is the model. Afterwards `model` is
+  // a path: a model that -hf names is fetched where absent, another name of the hub is looked up in the cache. Errors:
+  // invalid_argument, not_found, those of the hub.
   Result<void> take_model(std::vector<std::string>& words);
   LoadOptions load_options() const;
+
+ private:
+  Result<void> choose_source();
 };
 
 // How tokens are chosen.
@@ -58,6 +65,12 @@ struct TextOptions {
   // Errors: invalid_argument (several texts, or none), io.
   Result<std::string> text(const std::vector<std::string>& words) const;
 };
+
+// Whether the word behind this flag is a text, which may look like a flag itself.
+bool takes_text(std::string_view flag);
+
+// The command line with the flags of several letters that llama.cpp has (-hf, -hff, -hft) in the form with two dashes.
+std::vector<std::string> with_long_flags(int argc, char** argv);
 
 // The reason why a flag that other engines have is refused; nullopt: it is not such a flag.
 std::optional<std::string_view> refusal(std::string_view argument);

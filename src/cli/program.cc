@@ -17,13 +17,11 @@ constexpr const char* kFooter =
 Every option can be set by an environment variable: --ctx-size by FACET_CTX_SIZE.
 
 Examples:
+  facet pull ggml-org/gemma-4-E2B-it-GGUF
+  facet run -hf ggml-org/gemma-4-E2B-it-GGUF "Why is the sky blue?"
   facet run model.gguf "The sky is blue because"
   facet chat model.gguf
   facet inspect model.gguf)";
-
-bool takes_text(std::string_view flag) {
-  return flag == "-p" || flag == "--prompt" || flag == "--system" || flag == "--stop";
-}
 
 // Flags of other engines get their reason instead of being read as short flags with a value (-fa is not -f a). The
 // value of an option that takes a text may look like one.
@@ -77,9 +75,16 @@ int run_program(int argc, char** argv) {
   add_merge(program, status);
   add_trace(program, status);
   add_doctor(program, status);
+  add_pull(program, status);
+  add_list(program, status);
+  add_show(program, status);
+  add_rm(program, status);
   if (lacks_command(program, argc, argv) || refuses(argc, argv)) return 2;
   try {  // CLI11 reports by throwing
-    program.parse(argc, argv);
+    const std::vector<std::string> words = with_long_flags(argc, argv);
+    std::vector<const char*> pointers;
+    for (const std::string& word : words) pointers.push_back(word.c_str());
+    program.parse(static_cast<int>(pointers.size()), pointers.data());
   } catch (const CLI::ParseError& error) {
     return program.exit(error) == 0 ? 0 : 2;
   }

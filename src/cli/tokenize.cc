@@ -30,6 +30,7 @@ class Tokenize {
   void add_to(CLI::App& app) {
     app.add_option("words", words_, "MODEL [TEXT], or TEXT with -m")->type_name("[MODEL] [TEXT]");
     add_option(app, "-m,--model", model_.model, "where the vocabulary comes from")->type_name("MODEL");
+    model_.hub.add_to(app);
     text_.add_to(app);
     add_flag(app, "--jsonl", jsonl_, "standard input holds a JSON string a line; print a JSON array of ids a line");
     add_flag(app, "--no-special", no_special_, "control-token strings in the text are text");

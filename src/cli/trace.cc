@@ -29,6 +29,7 @@ class Trace {
   void add_to(CLI::App& app) {
     app.add_option("words", words_, "MODEL")->type_name("MODEL");
     add_option(app, "-m,--model", model_.model, "GGUF file or Hugging Face folder")->type_name("MODEL");
+    model_.hub.add_to(app);
     add_option(app, "--golden", golden_, "safetensors file, or a folder of them")->required()->type_name("FILE|FOLDER");
     add_option(app, "--case", case_, "only this case");
     add_option(app, "--chunk", options_.chunk, "rows of a forward call (0: all at once)")

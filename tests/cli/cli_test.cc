@@ -155,7 +155,8 @@ TEST_F(Cli, OneTokenCannotBeScored) {
 }
 
 TEST_F(Cli, HelpOfEveryCommandHasAnExample) {
-  for (const char* command : {"run", "chat", "inspect", "tokenize", "score", "trace", "doctor"}) {
+  for (const char* command :
+       {"run", "chat", "inspect", "tokenize", "score", "trace", "doctor", "pull", "list", "show", "rm"}) {
     const Outcome help = facet({command, "--help"});
     EXPECT_EQ(help.status, 0) << command;
     EXPECT_NE(help.out.find("Example"), std::string::npos) << command;

@@ -1,0 +1,58 @@
+// facet pull: fetches a model of the hub.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/strings.h"
+#include "cli/commands.h"
+#include "cli/hub_options.h"
+#include "cli/terminal.h"
+
+namespace facet::cli {
+namespace {
+
+constexpr const char* kFooter =
+    R"(The choice and its size are printed first; on standard output, at the end, the path of the model. What was interrupted
+is continued by the same command. Without QUANT: Q4_K_M, else Q8_0, else the first GGUF file; safetensors where there
+is no GGUF file, or with :safetensors.
+
+Examples:
+  facet pull ggml-org/gemma-4-E2B-it-GGUF
+  facet pull unsloth/gemma-4-E4B-it-GGUF:UD-Q4_K_XL --no-mmproj
+  facet pull google/gemma-4-E2B-it@main:safetensors)";
+
+struct Pull {
+  HubOptions hub;
+  std::vector<std::string> words;
+
+  Result<int> operator()() const {
+    std::vector<std::string> names = words;
+    const bool is_default = hub.repo == variable("FACET_HF_REPO");  // gives way to a name on the command line
+    if (!hub.repo.empty() && (names.empty() || !is_default)) names.push_back(hub.repo);
+    if (names.size() != 1)
+      return Error{.code = ErrorCode::invalid_argument,
+                   .what = "one model is fetched at a time",
+                   .where = "command line",
+                   .expected = "OWNER/REPO[@REVISION][:QUANT]",
+                   .found = cat(names.size(), " names")};
+    FACET_TRY(const hub::LocalModel model, hub.fetch(names.front()));
+    show(model.path().string() + "\n");
+    return 0;
+  }
+};
+
+}  // namespace
+
+void add_pull(CLI::App& program, int& status) {
+  const auto pull = std::make_shared<Pull>();
+  CLI::App* app = program.add_subcommand("pull", "fetch a model of the Hugging Face hub");
+  app->add_option("words", pull->words, "which model")->type_name("OWNER/REPO[@REVISION][:QUANT]");
+  pull->hub.add_to(*app);
+  app->footer(kFooter);
+  app->callback([pull, &status] {
+    const Result<int> result = (*pull)();
+    status = result.ok() ? *result : report(result.error());
+  });
+}
+
+}  // namespace facet::cli
