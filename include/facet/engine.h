@@ -134,6 +134,11 @@ class Engine {
 
   // Log-probability of every token given those before it.
   Result<Score> score(std::span<const int32_t> tokens, const ProgressCallback& progress = {});
+  // The logits at every position but the last, in order (their number is the vocabulary's; borrowed for the call).
+  // Return false to stop. Errors: as of score(), cancelled.
+  using LogitsCallback = std::function<bool(int64_t position, std::span<const float> logits)>;
+  Result<void> logits(std::span<const int32_t> tokens, const LogitsCallback& on_logits,
+                      const ProgressCallback& progress = {});
   // Hidden state after the final norm at the last token, and mean over all tokens.
   struct Embedding {
     std::vector<float> last, mean;

@@ -1,6 +1,8 @@
 // facet score: how likely a text is, token by token.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -13,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "engine/distributions.h"
 
 namespace facet::cli {
 namespace {
@@ -22,7 +25,9 @@ constexpr const char* kFooter =
 
 Examples:
   facet score model.gguf -f text.txt
-  facet score model.gguf -p "The capital of France is Paris." --json)";
+  facet score model.gguf -p "The capital of France is Paris." --json
+  facet score model-BF16.gguf -f text.txt --kl-base base.kl     # writes the distributions of the exact model
+  facet score model-Q4_K_M.gguf -f text.txt --kl-base base.kl   # says how far another form of it is)";
 
 class ScoreCommand {
  public:
@@ -32,6 +37,9 @@ class ScoreCommand {
     text_.add_to(app);
     add_flag(app, "--special", special_, "control-token strings in the text are control tokens");
     add_flag(app, "--no-bos", no_bos_, "do not begin with the BOS token");
+    add_option(app, "--kl-base", kl_base_,
+               "file of whole distributions: written where it is not there yet, compared with where it is")
+        ->type_name("FILE");
     add_flag(app, "--json", json_, "print one JSON object");
     add_flag(app, "--quiet", quiet_, "print the perplexity only");
     app.footer(kFooter);
@@ -53,6 +61,7 @@ class ScoreCommand {
                    .where = "text",
                    .expected = "two tokens at least, BOS included",
                    .found = cat(tokens.size())};
+    if (!kl_base_.empty()) return with_distributions(engine, tokens);
     ProgressBar bar;
     const auto progress = [&](std::string_view phase, int64_t done, int64_t total) {
       bar.update(phase, done, total);
@@ -61,13 +70,75 @@ class ScoreCommand {
     FACET_TRY(const Score score, engine.score(tokens, progress));
     bar.clear();
     if (json_)
-      show(json_of(engine, score).dump(2) + "\n");
+      cli::show(json_of(engine, score).dump(2) + "\n");
     else
       print(engine, score);
     return 0;
   }
 
  private:
+  Result<int> with_distributions(Engine& engine, const std::vector<int32_t>& tokens) const {
+    ProgressBar bar;
+    const auto progress = [&](std::string_view phase, int64_t done, int64_t total) {
+      bar.update(phase, done, total);
+      return !Interrupt::requested();
+    };
+    if (!std::filesystem::exists(kl_base_)) {
+      FACET_TRY(engine::DistributionWriter writer,
+                engine::DistributionWriter::create(kl_base_, tokens, engine.info().vocab_size));
+      Result<void> written;
+      const auto add = [&](int64_t, std::span<const float> logits) { return (written = writer.add(logits)).ok(); };
+      const Result<void> run = engine.logits(tokens, add, progress);
+      FACET_TRY_VOID(written);
+      FACET_TRY_VOID(run);
+      FACET_TRY_VOID(writer.finish());
+      bar.clear();
+      note(cat("wrote ", tokens.size() - 1, " distributions to ", kl_base_));
+      return 0;
+    }
+    FACET_TRY(engine::DistributionComparison comparison,
+              engine::DistributionComparison::open(kl_base_, engine.info().vocab_size));
+    if (!std::ranges::equal(comparison.tokens(), tokens))
+      return Error{.code = ErrorCode::invalid_argument,
+                   .what = "distributions are of another text, or of another vocabulary",
+                   .where = kl_base_,
+                   .expected = cat(comparison.tokens().size(), " tokens"),
+                   .found = cat(tokens.size(), " tokens, or others")};
+    const auto add = [&](int64_t, std::span<const float> logits) {
+      comparison.add(logits);
+      return true;
+    };
+    FACET_TRY_VOID(engine.logits(tokens, add, progress));
+    bar.clear();
+    show(engine, comparison.result());
+    return 0;
+  }
+
+  void show(const Engine& engine, const engine::Divergence& d) const {
+    if (json_) {
+      Json json;
+      json.set("model", engine.info().path);
+      json.set("base", kl_base_);
+      json.set("positions", d.positions);
+      json.set("kl_mean", d.mean);
+      json.set("kl_median", d.median);
+      json.set("kl_99", d.percentile_99);
+      json.set("kl_max", d.largest);
+      json.set("same_best_token", d.same_best);
+      json.set("perplexity", d.perplexity);
+      json.set("perplexity_base", d.perplexity_base);
+      json.set("probability_rms", d.probability_rms);
+      cli::show(json.dump(2) + "\n");
+      return;
+    }
+    std::printf("positions           %lld\n", static_cast<long long>(d.positions));
+    std::printf("KL divergence       mean %.6f, median %.6f, 99 %% %.6f, largest %.6f\n", d.mean, d.median,
+                d.percentile_99, d.largest);
+    std::printf("same best token     %.2f %%\n", 100 * d.same_best);
+    std::printf("perplexity          %.5f (base %.5f)\n", d.perplexity, d.perplexity_base);
+    std::printf("true token's p      changed by %.4f %% (root mean square)\n", 100 * d.probability_rms);
+  }
+
   static Json json_of(const Engine& engine, const Score& score) {
     Json json;
     json.set("model", engine.info().path);
@@ -96,6 +167,7 @@ class ScoreCommand {
   ModelOptions model_;
   TextOptions text_;
   std::vector<std::string> words_;
+  std::string kl_base_;
   bool special_ = false, no_bos_ = false, json_ = false, quiet_ = false;
 };
 

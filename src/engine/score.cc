@@ -31,6 +31,37 @@ class LogprobSink : public ResultSink {
   std::vector<float> values;
 };
 
+// Hands each row on, until somebody has had enough or a row is not finite.
+class LogitsSink : public ResultSink {
+ public:
+  LogitsSink(const Engine::LogitsCallback& on_logits, int64_t positions) : on_logits_(on_logits), left_(positions) {}
+  void logits(int32_t, std::span<const float> values) override {
+    if (left_-- <= 0 || stopped_) return;
+    float sum = 0;  // NaN where a value is not finite
+    for (const float value : values) sum += value * 0.0f;
+    if (sum != 0.0f) {
+      result_ = Error{.code = ErrorCode::non_finite,
+                      .what = "a logit is not a finite number",
+                      .where = cat("position ", position_)};
+      stopped_ = true;
+      return;
+    }
+    if (on_logits_(position_++, values)) return;
+    result_ = Error{.code = ErrorCode::cancelled, .what = "was stopped", .where = "request"};
+    stopped_ = true;
+  }
+  void hidden(int32_t, std::span<const float>) override {}
+  void logprob(int32_t, float) override {}
+  bool stopped() const { return stopped_; }
+  const Result<void>& result() const { return result_; }
+
+ private:
+  const Engine::LogitsCallback& on_logits_;
+  int64_t left_, position_ = 0;
+  bool stopped_ = false;
+  Result<void> result_;
+};
+
 // Keeps the last row and the sum of all.
 class HiddenSink : public ResultSink {
  public:
@@ -99,6 +130,18 @@ Result<Score> Engine::score(std::span<const int32_t> tokens, const ProgressCallb
   Score score{.tokens = {tokens.begin(), tokens.end()}, .logprobs = std::move(sink.values)};
   if (!score.logprobs.empty()) score.perplexity = std::exp(-sum / static_cast<double>(score.logprobs.size()));
   return score;
+}
+
+Result<void> Engine::logits(std::span<const int32_t> tokens, const LogitsCallback& on_logits,
+                            const ProgressCallback& progress) {
+  FACET_TRY_VOID(state_->check(tokens));
+  LogitsSink sink(on_logits, static_cast<int64_t>(tokens.size()) - 1);
+  const auto goes_on = [&](std::string_view phase, int64_t done, int64_t total) {
+    return !sink.stopped() && (!progress || progress(phase, done, total));
+  };
+  const Result<void> run = state_->run_all(tokens, Want::logits, sink, goes_on);
+  if (!sink.result().ok()) return sink.result();
+  return run;
 }
 
 Result<Engine::Embedding> Engine::embed(std::span<const int32_t> tokens) {

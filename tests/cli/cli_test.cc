@@ -420,6 +420,26 @@ TEST_F(Cli, ConversionsThatMakeNoSenseAreWrongUsage) {
   EXPECT_FALSE(std::filesystem::exists(path("x")));
 }
 
+TEST_F(Cli, ScoreComparesWholeDistributions) {
+  const std::string model = source_path("tests/golden/data/gguf/nano-q4_0.gguf").string();
+  const std::vector<std::string> score = {"score",     model,           "-p", "the quick brown fox",
+                                          "--kl-base", path("base.kl"), "-c", "64"};
+  const Outcome written = facet(score);
+  ASSERT_EQ(written.status, 0) << written.err;
+  EXPECT_NE(written.err.find("wrote "), std::string::npos) << written.err;
+  std::vector<std::string> exact = score;
+  exact.push_back("--json");
+  exact.push_back("--exact");
+  const Outcome compared = facet(exact);
+  ASSERT_EQ(compared.status, 0) << compared.err;
+  const Json json = parsed(compared.out);
+  EXPECT_GT(json.find("kl_mean")->number(), 0) << "int8 activations are not exact";
+  EXPECT_LT(json.find("kl_mean")->number(), 0.2);
+  const Outcome other = facet({"score", model, "-p", "another text", "--kl-base", path("base.kl"), "-c", "64"});
+  EXPECT_EQ(other.status, 2);
+  EXPECT_NE(other.err.find("another text"), std::string::npos) << other.err;
+}
+
 TEST_F(Cli, DoctorPrintsJson) {
   const Outcome done = facet({"doctor", "--json"});
   ASSERT_EQ(done.status, 0) << done.err;
