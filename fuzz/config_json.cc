@@ -3,6 +3,7 @@
 // refused as that.
 //
 // covers: src/model/config_json.cc src/base/json.cc src/convert/config_pairs.cc src/convert/hf_config.cc
+// covers: src/formats/gguf_pairs.cc
 #include <cstdint>
 #include <string_view>
 

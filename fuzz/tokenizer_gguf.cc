@@ -2,7 +2,7 @@
 // refused, and what opens becomes keys of a GGUF file again.
 //
 // covers: src/tokenizer/gguf_vocab.cc src/tokenizer/merge_rules.cc src/tokenizer/tokenizer.cc
-// covers: src/convert/vocabulary_json.cc src/convert/vocabulary_pairs.cc
+// covers: src/convert/vocabulary_json.cc src/convert/vocabulary_pairs.cc src/formats/gguf_pairs.cc
 #include <string>
 
 #include <sys/mman.h>

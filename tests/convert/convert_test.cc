@@ -9,6 +9,7 @@
 #include "convert/folders.h"
 #include "convert/metadata.h"
 #include "support/paths.h"
+#include "tokenizer/small_vocab.h"
 
 namespace facet::convert {
 namespace {
@@ -352,6 +353,58 @@ TEST_F(Convert, StoppedWorkLeavesNothing) {
   fs::remove(path("e.gguf"));
   EXPECT_EQ(code(convert(golden_text("tiny-e"), path("e.gguf"), {.progress = &progress})), "cancelled");
   EXPECT_TRUE(is_empty());
+}
+
+// Older folders keep the chat template among the settings of the tokenizer, some as a list.
+TEST_F(Convert, VocabularyTemplateAndNameGoAlong) {
+  const auto vocab = tokenizer::testing::words();
+  Json config = gemma3_config();
+  config.set("vocab_size", static_cast<int64_t>(vocab.strings().size()));
+  config.set("eos_token_id", 1);
+  const StoredModel model = random_model(config);
+  const fs::path snapshot = path("models--some--fine-tune") / "snapshots" / "0123abcd";
+  write_model(snapshot, model);
+  ASSERT_OK(write_file_atomic(snapshot / "tokenizer.json", as_bytes(vocab.json().dump())));
+  const auto settings = [&](std::string_view text) {
+    ASSERT_OK(write_file_atomic(snapshot / "tokenizer_config.json", as_bytes(text)));
+  };
+  const auto converted = [&] {
+    EXPECT_OK(convert(snapshot, path("m.gguf"), {.overwrite = Overwrite::yes}));
+    return *Checkpoint::open(path("m.gguf"));
+  };
+  settings(R"({"chat_template": "one {{ x }}", "add_bos_token": false})");
+  EXPECT_EQ(*converted().metadata().string("tokenizer.chat_template").value(), "one {{ x }}");
+  EXPECT_EQ(*converted().metadata().boolean("tokenizer.ggml.add_bos_token").value(), false);
+  EXPECT_EQ(*converted().metadata().string("general.name").value(), "fine-tune");
+  settings(R"({"chat_template": [{"name": "tools", "template": "t"}, {"name": "default", "template": "two"}]})");
+  EXPECT_EQ(*converted().metadata().string("tokenizer.chat_template").value(), "two");
+  ASSERT_OK(write_file_atomic(snapshot / "chat_template.jinja", as_bytes("three")));
+  const Checkpoint file = converted();
+  EXPECT_EQ(*file.metadata().string("tokenizer.chat_template").value(), "three");
+  EXPECT_EQ(file.metadata().find("gemma3.vocab_size"), nullptr);
+
+  ASSERT_OK(convert(path("m.gguf"), path("back"), {}));
+  EXPECT_EQ(*read_file(path("back") / "chat_template.jinja", 100), "three");
+  const auto first = tokenizer::Tokenizer::from_json_file(snapshot / "tokenizer.json"),
+             second = tokenizer::Tokenizer::from_json_file(path("back") / "tokenizer.json");
+  ASSERT_OK(second);
+  const std::string text = "hello world <|turn> abcabc";
+  EXPECT_EQ(first->encode(text, tokenizer::Markers::yes), second->encode(text, tokenizer::Markers::yes));
+  expect_same_tensors(model, read_model(path("back")), "with a vocabulary");
+}
+
+TEST_F(Convert, VocabulariesThatDoNotOpenAreRefused) {
+  Json config = gemma3_config();
+  config.set("eos_token_id", 1);
+  write_model(path("m"), random_model(config));
+  const auto refused = [&](std::string_view text) {
+    EXPECT_OK(write_file_atomic(path("m") / "tokenizer.json", as_bytes(text)));
+    return code(convert(path("m"), path("m.gguf"), {}));
+  };
+  EXPECT_EQ(refused("{"), "corrupt");
+  EXPECT_EQ(refused(tokenizer::testing::words().json().dump()), "corrupt");  // more tokens than the table
+  EXPECT_EQ(refused(R"({"model": {"type": "Unigram", "vocab": []}})"), "unsupported");
+  EXPECT_FALSE(fs::exists(path("m.gguf")));
 }
 
 TEST_F(Convert, SamplingAndSuppressedTokensGoAlong) {

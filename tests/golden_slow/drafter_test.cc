@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/strings.h"
+#include "convert/convert.h"
 #include "engine/golden_case.h"
 #include "ops/attention.h"
 #include "ops/elementwise.h"
@@ -59,8 +60,8 @@ struct Taps : ops::Observer {
 // A target and its drafter, in float arithmetic.
 class Pair {
  public:
-  Pair(const std::filesystem::path& text, const char* drafter, const char* target, const kernels::Table& kernels,
-       DrafterOptions options = {})
+  Pair(const std::filesystem::path& text, const std::filesystem::path& drafter, const std::filesystem::path& target,
+       const kernels::Table& kernels, DrafterOptions options = {})
       : pool_(2), target_files_(open(text / target)), drafter_files_(open(text / drafter)) {
     const Result<Config> config = read_config(target_files_);
     EXPECT_OK(config);
@@ -172,31 +173,49 @@ TEST(Drafter, OneStepOnGivenKeysIsTheReferences) {
   }
 }
 
+// Rounds behind the golden prompts; the models may be conversions of the golden ones.
+void expect_golden_rounds(const std::filesystem::path& text, const Names& names, const std::filesystem::path& drafter,
+                          const std::filesystem::path& target) {
+  const std::vector<GoldenCase> cases = *engine::read_golden_cases(text / names.drafter);
+  for (const char* name : {"round", "round_next_position"}) {
+    const GoldenCase& golden = named(cases, name);
+    DrafterOptions options;
+    if (std::string_view(name) != "round") options.position = DrafterOptions::Position::next;
+    Pair pair(text, drafter, target, kernels::best_table(), options);
+    const SeqId id = *pair.target().create_sequence();
+    const std::vector<int64_t>& prompt = golden.find("prompt")->integers;
+    const Last first = pair.read(id, std::vector<Token>(prompt.begin(), prompt.end()));
+    Token token = best(first.values);
+    EXPECT_EQ(token, golden.find("token")->integers[0]);
+    EXPECT_LT(relative_error(first.state, *golden.find("hidden")), kTolerance);
+    std::vector<float> hidden = first.state;
+    for (size_t i = 0; i < 3; ++i) {
+      Last last;
+      ASSERT_OK(pair.drafter().step({&id, 1}, {&token, 1}, hidden, last));
+      EXPECT_LT(relative_error(last.values, *golden.find(cat("logits.", i))), kTolerance)
+          << drafter << ' ' << name << " step " << i;
+      token = best(last.values);
+      EXPECT_EQ(token, golden.find("draft")->integers[i]) << drafter << ' ' << name << " step " << i;
+    }
+  }
+}
+
 TEST(Drafter, RoundsBehindAPromptAreTheReferences) {
   FACET_SHARED_OR_SKIP(text, "golden/text");
+  for (const Names& names : kPairs) expect_golden_rounds(text, names, names.drafter, names.target);
+}
+
+TEST(Drafter, ConvertedFilesGiveTheSameRounds) {
+  FACET_SHARED_OR_SKIP(text, "golden/text");
   for (const Names& names : kPairs) {
-    const std::vector<GoldenCase> cases = *engine::read_golden_cases(text / names.drafter);
-    for (const char* name : {"round", "round_next_position"}) {
-      const GoldenCase& golden = named(cases, name);
-      DrafterOptions options;
-      if (std::string_view(name) != "round") options.position = DrafterOptions::Position::next;
-      Pair pair(text, names.drafter, names.target, kernels::best_table(), options);
-      const SeqId id = *pair.target().create_sequence();
-      const std::vector<int64_t>& prompt = golden.find("prompt")->integers;
-      const Last first = pair.read(id, std::vector<Token>(prompt.begin(), prompt.end()));
-      Token token = best(first.values);
-      EXPECT_EQ(token, golden.find("token")->integers[0]);
-      EXPECT_LT(relative_error(first.state, *golden.find("hidden")), kTolerance);
-      std::vector<float> hidden = first.state;
-      for (size_t i = 0; i < 3; ++i) {
-        Last last;
-        ASSERT_OK(pair.drafter().step({&id, 1}, {&token, 1}, hidden, last));
-        EXPECT_LT(relative_error(last.values, *golden.find(cat("logits.", i))), kTolerance)
-            << names.drafter << ' ' << name << " step " << i;
-        token = best(last.values);
-        EXPECT_EQ(token, golden.find("draft")->integers[i]) << names.drafter << ' ' << name << " step " << i;
-      }
-    }
+    const testing::TemporaryFolder folder;
+    const auto file = folder.path() / "drafter.gguf", target = folder.path() / "target.gguf",
+               back = folder.path() / "back";
+    ASSERT_OK(convert::convert(text / names.drafter, file, {}));
+    ASSERT_OK(convert::convert(text / names.target, target, {}));
+    ASSERT_OK(convert::convert(file, back, {}));
+    expect_golden_rounds(text, names, file, target);
+    expect_golden_rounds(text, names, back, names.target);
   }
 }
 
