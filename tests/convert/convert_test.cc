@@ -404,6 +404,9 @@ TEST_F(Convert, VocabulariesThatDoNotOpenAreRefused) {
   EXPECT_EQ(refused("{"), "corrupt");
   EXPECT_EQ(refused(tokenizer::testing::words().json().dump()), "corrupt");  // more tokens than the table
   EXPECT_EQ(refused(R"({"model": {"type": "Unigram", "vocab": []}})"), "unsupported");
+  EXPECT_EQ(refused(R"({"normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}, "model":
+      {"type": "BPE", "byte_fallback": true, "vocab": {"a": 0}, "merges": []}})"),
+            "unsupported");  // no byte tokens
   EXPECT_FALSE(fs::exists(path("m.gguf")));
 }
 

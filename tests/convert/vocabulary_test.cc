@@ -87,8 +87,13 @@ TEST(Vocabulary, JsonBecomesKeysAndKeysBecomeJson) {
 // Files of Gemma 3 for other engines: no merges, only scores.
 TEST(Vocabulary, ScoresBecomeMergesAndMergesBecomeScores) {
   auto small = words();
+  small.merge("d", "e");  // "deh" can be cut in two ways, and so can "row"
+  small.merge("e", "h");
+  small.merge("r", "o");
+  small.merge("o", "w");
   for (Token token = 0; token < static_cast<Token>(small.strings().size()); ++token)
     if (small.scores()[static_cast<size_t>(token)] > -1000) small.set_score(token, -static_cast<float>(token) / 2);
+  small.set_score(static_cast<Token>(small.strings().size()) - 1, -1);  // the last one goes first
   const auto keys = small.gguf(Algorithm::scores);
   const Tokenizer scored = tokenizer::testing::open(keys);
   const formats::GgufMetadata metadata = keys.metadata();
@@ -109,10 +114,14 @@ TEST(Vocabulary, ScoresBecomeMergesAndMergesBecomeScores) {
   const auto scores = rewritten->metadata.find("tokenizer.ggml.scores")->floats();
   for (size_t i = 0; i < scores->size(); ++i) scores_only.set_score(static_cast<Token>(i), (*scores)[i]);
   const Tokenizer rescored = tokenizer::testing::open(scores_only.gguf(Algorithm::scores));
-  for (const std::string& text : kTexts) {
+  std::vector<std::string> texts = kTexts;
+  texts.insert(texts.end(), {"deh", "row", "rowdehrow"});
+  for (const std::string& text : texts) {
     expect_same_tokens(scored, *merged, text);
     expect_same_tokens(scored, rescored, text);
   }
+  EXPECT_EQ(scored.piece(scored.encode("deh", Markers::no).front()), "de");
+  EXPECT_EQ(scored.piece(scored.encode("row", Markers::no).front()), "r");
 }
 
 TEST(Vocabulary, TokensBeyondTheTableAreLeftOutOnlyWhereTheyAreSpecial) {

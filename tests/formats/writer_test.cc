@@ -237,6 +237,7 @@ TEST(Writer, OfASetThatCannotBeNamedNothingStays) {
   auto writer = new_gguf(folder.path() / "m.gguf", every_type(), tensors(true), {.max_tensors = 2});
   ASSERT_OK(writer);
   const std::vector<fs::path> paths = (*writer)->paths();
+  std::ofstream(paths[0]) << "of an older set, which would open with later parts of the new one";
   fs::create_directory(paths[1]);
   const Result<void> finished = fill(**writer, tensors(true), 100);
   ASSERT_FALSE(finished.ok());
