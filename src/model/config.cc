@@ -90,6 +90,10 @@ static void check_layer(const Config& config, int index, FieldErrors& errors) {
     errors.corrupt(name, cat("shares the keys of layer ", layer.donor, " but has another shape"),
                    cat(donor.kv_heads, " heads of ", donor.head_dim),
                    cat(layer.kv_heads, " heads of ", layer.head_dim));
+  const LayerConfig& first = *std::ranges::find(config.layers, layer.full, &LayerConfig::full);
+  if (layer.head_dim != first.head_dim)  // layers of one kind share a table of angles
+    errors.unsupported(name, cat("head size differs from that of other ", layer.full ? "full" : "sliding", " layers"),
+                       cat(layer.head_dim, ", not ", first.head_dim));
 }
 
 void check_config(const Config& config, FieldErrors& errors) {

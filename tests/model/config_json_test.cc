@@ -283,14 +283,14 @@ TEST(ConfigJson, AliasOfExpertWidthAndPaddedOverrides) {
   text->set("expert_intermediate_size", Json(704));
   text->set("global_head_dim", Json(64));  // ignored beside overrides, and so is the next
   text->set("num_global_key_value_heads", Json(16));
-  text->set("per_layer_config",
-            parse(R"({"05": {"head_dim": 512, "num_key_value_heads": 2}, "11": {"head_dim": 512}})"));
+  text->set("per_layer_config", parse(R"({"05": {"head_dim": 512, "num_key_value_heads": 2}, "11": {"head_dim": 512},
+      "17": {"head_dim": 512}, "23": {"head_dim": 512}, "29": {"head_dim": 512}})"));
   const Config read_back = read(config);
   EXPECT_EQ(read_back.expert_width, 704);
   EXPECT_EQ(read_back.layers[5].kv_heads, 2);
   EXPECT_EQ(read_back.layers[11].kv_heads, 8);
   EXPECT_EQ(read_back.layers[11].head_dim, 512);
-  EXPECT_EQ(read_back.layers[17].head_dim, 256);
+  EXPECT_EQ(read_back.layers[12].head_dim, 256);
 }
 
 TEST(ConfigJson, DefaultsOfTheTextClass) {
@@ -438,6 +438,8 @@ TEST(ConfigJson, FieldsMustAgreeWithEachOther) {
   refused(with(small(), "per_layer_config", parse(R"({"5": 7})")), "per_layer_config.5");
   refused(with(small(), "per_layer_config", parse(R"([])")), "per_layer_config");
   refused(with(with(small(), "num_attention_heads", Json(1024)), "head_dim", Json(4096)), "out of range");
+  // Layers of one kind turn by one table of angles.
+  refused(with(small(), "per_layer_config", parse(R"({"1": {"head_dim": 32}})")), "layer 1: head size differs");
   refused(with(small(), "pad_token_id", Json(128)), "pad_token_id");
   refused(with(small(), "eos_token_id", Json(128)), "eos_token_id");
   refused(with(small(), "eos_token_id", Json("1")), "eos_token_id");
