@@ -261,25 +261,25 @@ int64_t KvCache::length(SeqId id) const { return state_->at(id).length; }
 Result<void> KvCache::reserve(SeqId id, int64_t rows, std::span<const std::pair<int32_t, int32_t>> spans) {
   KvSequence* sequence = state_->find(id);
   if (sequence == nullptr) return no_such_sequence(id);
-  const std::string where = cat("cache sequence ", id);
+  const auto where = [&] { return cat("cache sequence ", id); };  // made only when it is read
   if (rows < 0 || rows > kPositionsMax)
     return Error{.code = ErrorCode::invalid_argument,
                  .what = "number of rows out of range",
-                 .where = where,
+                 .where = where(),
                  .expected = cat("0 to ", kPositionsMax),
                  .found = cat(rows)};
   const int64_t end = sequence->length + rows;
   if (end > state_->options.context)
     return Error{.code = ErrorCode::exhausted,
                  .what = "the context is full",
-                 .where = where,
+                 .where = where(),
                  .expected = cat("at most ", state_->options.context, " positions"),
                  .found = cat(end)};
   for (const auto& [first, last] : spans)
     if (first < sequence->length || first >= last || last > end)
       return Error{.code = ErrorCode::invalid_argument,
                    .what = "an image span lies outside the new rows",
-                   .where = where,
+                   .where = where(),
                    .expected = cat("within ", sequence->length, " to ", end),
                    .found = cat(first, " to ", last)};
   for (const KvPool pool : kKvPools) {
@@ -287,7 +287,7 @@ Result<void> KvCache::reserve(SeqId id, int64_t rows, std::span<const std::pair<
     if (needed > free)
       return Error{.code = ErrorCode::exhausted,
                    .what = "the cache has no free blocks",
-                   .where = where,
+                   .where = where(),
                    .expected = cat(needed, pool == KvPool::full ? " full" : " sliding", " blocks"),
                    .found = cat(free)};
   }

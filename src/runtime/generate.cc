@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -72,6 +73,7 @@ Sequence::Sequence(Sequence&& other) noexcept
     : model_(std::exchange(other.model_, nullptr)),
       id_(other.id_),
       tokens_(std::move(other.tokens_)),
+      positions_(std::move(other.positions_)),
       fork_(std::exchange(other.fork_, -1)),
       fork_length_(other.fork_length_) {}
 
@@ -79,6 +81,7 @@ Sequence& Sequence::operator=(Sequence&& other) noexcept {
   std::swap(model_, other.model_);
   std::swap(id_, other.id_);
   std::swap(tokens_, other.tokens_);
+  std::swap(positions_, other.positions_);
   std::swap(fork_, other.fork_);
   std::swap(fork_length_, other.fork_length_);
   return *this;
@@ -138,11 +141,11 @@ int64_t Sequence::resume(std::span<const Token> prompt, std::span<const RowSpan>
 // room left: what is not committed, the next prompt can resume from.
 Result<void> Sequence::run(std::span<const Token> rows, std::span<const RowSpan> spans, const OutputRow* output,
                            Skip skip, ResultSink& sink) {
-  std::vector<int32_t> positions(rows.size());
-  for (size_t i = 0; i < rows.size(); ++i) positions[i] = static_cast<int32_t>(tokens_.size() + i);
+  positions_.resize(rows.size());
+  std::iota(positions_.begin(), positions_.end(), static_cast<int32_t>(tokens_.size()));
   const SeqRange range{.sequence = id_, .first_row = 0, .rows = static_cast<int32_t>(rows.size())};
   const Batch batch{.tokens = rows,
-                    .positions = positions,
+                    .positions = positions_,
                     .sequences = {&range, 1},
                     .soft = {},
                     .bidirectional = spans,

@@ -78,6 +78,7 @@ class Sequence {
   model::LanguageModel* model_ = nullptr;  // nullptr: moved from
   SeqId id_ = -1;
   std::vector<Token> tokens_;
+  std::vector<int32_t> positions_;  // scratch: of the rows that run
   SeqId fork_ = -1;  // holds the first fork_length_ of tokens_; -1: none
   int64_t fork_length_ = 0;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "support/count_allocations.h"
 #include "support/puppets.h"
 
 namespace facet::runtime {
@@ -303,6 +304,30 @@ TEST(Generate, ACacheTooSmallForOneChunkIsAnErrorAndTheSequenceSurvives) {
   EXPECT_EQ(out.error().code, ErrorCode::exhausted);
   EXPECT_EQ(spelled(sequence.tokens()), "thequi");
   EXPECT_EQ(spelled(say(sequence, "the")->tokens), "abc.");
+}
+
+TEST(Generate, ATokenAllocatesNothingOutsideTheModel) {
+  // Marks where the model's own work begins and ends.
+  struct Meter : Recorder {
+    using Recorder::Recorder;
+    int64_t left_at = -1;
+    int steps = 0, allocating_steps = 0;
+    Result<void> forward(const Batch& batch, ResultSink& sink) override {
+      if (left_at >= 0) {
+        ++steps;
+        allocating_steps += facet::testing::bytes_allocated() != left_at;
+      }
+      Result<void> done = Recorder::forward(batch, sink);
+      left_at = facet::testing::bytes_allocated();
+      return done;
+    }
+  };
+  const auto puppet = puppet_of(R"("answers": [{"say": "abc", "repeat": true}])");
+  Meter meter(*puppet);
+  Sequence sequence = sequence_of(meter);
+  ASSERT_OK(say(sequence, "x", until_end(300)));
+  EXPECT_EQ(meter.steps, 299);
+  EXPECT_LE(meter.allocating_steps, 20);  // lists of tokens that double
 }
 
 TEST(Generate, SequencesGiveTheirRowsBack) {

@@ -1,0 +1,75 @@
+// The model in use: what a pass costs beside its arithmetic.
+#include "model/gemma.h"
+
+#include <numeric>
+
+#include "support/count_allocations.h"
+#include "support/expect.h"
+#include "support/paths.h"
+#include "support/tiny_model.h"
+
+namespace facet::model {
+namespace {
+
+using testing::bytes_allocated;
+using testing::TinyKind;
+
+class Forget : public ResultSink {
+ public:
+  void logits(int32_t, std::span<const float>) override {}
+  void hidden(int32_t, std::span<const float>) override {}
+  void logprob(int32_t, float) override {}
+};
+
+// Bytes that a pass of `rows` tokens behind `length` allocates.
+int64_t bytes_of_pass(Gemma& model, SeqId id, int64_t length, int64_t rows) {
+  const std::vector<Token> tokens(static_cast<size_t>(rows), 5);
+  std::vector<int32_t> positions(static_cast<size_t>(rows));
+  std::iota(positions.begin(), positions.end(), static_cast<int32_t>(length));
+  const SeqRange range{.sequence = id, .first_row = 0, .rows = static_cast<int32_t>(rows)};
+  const OutputRow output{.row = static_cast<int32_t>(rows) - 1, .want = Want::both};
+  Forget sink;
+  const Batch batch{.tokens = tokens,
+                    .positions = positions,
+                    .sequences = {&range, 1},
+                    .soft = {},
+                    .bidirectional = {},
+                    .outputs = {&output, 1},
+                    .skip = Skip::on};
+  const int64_t before = bytes_allocated();
+  const Result<void> done = model.forward(batch, sink);
+  const int64_t after = bytes_allocated();
+  EXPECT_OK(done);
+  model.commit(id, length + rows);
+  return after - before;
+}
+
+TEST(Gemma, APassAllocatesNothing) {
+  constexpr int64_t kRows = 8;
+  for (const TinyKind kind : {TinyKind::per_layer, TinyKind::dense, TinyKind::experts}) {
+    for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::fast}) {
+      const testing::TemporaryFolder folder;
+      testing::write_tiny_model(folder.path(), {.kind = kind});
+      const Result<formats::Checkpoint> checkpoint = formats::Checkpoint::open(folder.path());
+      ASSERT_OK(checkpoint);
+      const Result<Config> config = read_config(*checkpoint);
+      ASSERT_OK(config);
+      ThreadPool pool(1);
+      const Result<std::unique_ptr<Gemma>> model = Gemma::load(
+          *checkpoint, *config, {.arithmetic = arithmetic, .pool = &pool, .kv = {}, .max_batch_rows = kRows});
+      ASSERT_OK(model);
+      const Result<SeqId> id = (*model)->create_sequence();
+      ASSERT_OK(id);
+      int64_t length = 0;
+      for (const int64_t rows : {kRows, int64_t{3}}) {
+        EXPECT_EQ(bytes_of_pass(**model, *id, length, rows), 0) << rows << " rows";
+        length += rows;
+      }
+      for (int step = 0; step < 130; ++step)  // over two borders of blocks
+        ASSERT_EQ(bytes_of_pass(**model, *id, length++, 1), 0) << "step " << step;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace facet::model
