@@ -10,6 +10,7 @@
 //   return true; });
 //
 // Standard library only. An Engine may be used from one thread at a time; several engines may live in one process.
+// Functions that return a Result do not throw, except what a callback of the caller's threw.
 #pragma once
 
 #include <cstdint>
@@ -73,7 +74,7 @@ struct Chunk {
   std::span<const int32_t> tokens;
   int64_t prompt_done = 0, prompt_total = 0;  // while the prompt is read
 };
-// Return false to cancel.
+// Return false to cancel; then it is not called again.
 using ChunkCallback = std::function<bool(const Chunk&)>;
 
 struct Request {
@@ -132,14 +133,16 @@ class Engine {
   // fit), non_finite, cancelled never (a cancelled answer is an Answer).
   Result<Answer> generate(const Request& request, const ChunkCallback& on_chunk = {});
 
-  // Log-probability of every token given those before it.
+  // Log-probability of every token given those before it. Gives up the kept sequence, as the others below do. Errors:
+  // invalid_argument, exhausted (more tokens than the context), non_finite, cancelled.
   Result<Score> score(std::span<const int32_t> tokens, const ProgressCallback& progress = {});
   // The logits at every position but the last, in order (their number is the vocabulary's; borrowed for the call).
-  // Return false to stop. Errors: as of score(), cancelled.
+  // Return false to stop. Errors: those of score().
   using LogitsCallback = std::function<bool(int64_t position, std::span<const float> logits)>;
   Result<void> logits(std::span<const int32_t> tokens, const LogitsCallback& on_logits,
                       const ProgressCallback& progress = {});
-  // Hidden state after the final norm at the last token, and mean over all tokens.
+  // Hidden state after the final norm at the last token, and mean over all tokens. Errors: those of score(),
+  // unsupported (a puppet without hidden states).
   struct Embedding {
     std::vector<float> last, mean;
   };

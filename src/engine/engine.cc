@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "engine/engine_state.h"
+#include "engine/guard.h"
 #include "engine/load_gemma.h"
 #include "model/puppet.h"
 
@@ -59,6 +60,8 @@ Result<void> check_options(const LoadOptions& options) {
     return bad_option("rows of a batch are out of range", cat("1 to ", kMaxBatchRows), cat(options.batch_rows));
   if (options.sequences < 1 || options.sequences > kMaxSequences)
     return bad_option("number of sequences is out of range", cat("1 to ", kMaxSequences), cat(options.sequences));
+  FACET_TRY_VOID(engine::table_named(options.isa));
+  FACET_TRY_VOID(engine::kv_options(options));
   return {};
 }
 
@@ -79,19 +82,18 @@ Engine& Engine::operator=(Engine&&) noexcept = default;
 Engine::~Engine() = default;
 
 Result<Engine> Engine::load(const std::string& path, const LoadOptions& options) {
-  FACET_TRY_VOID(check_options(options));
-  auto state = std::make_unique<State>();
-  state->options = options;
-  FACET_TRY(state->files, engine::ModelFiles::open(path));
-  state->info = state->files->info();
-  state->pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : usable_processors());
-  state->info.threads = state->pool->n_threads();
-  if (state->files->checkpoint) {
-    FACET_TRY_VOID(load_gemma(*state));
-  } else {
-    FACET_TRY_VOID(load_puppet(*state));
-  }
-  return Engine(std::move(state));
+  return engine::guarded([&]() -> Result<Engine> {
+    FACET_TRY_VOID(check_options(options));
+    auto state = std::make_unique<State>();
+    state->options = options;
+    FACET_TRY(state->files, engine::ModelFiles::open(path));
+    state->info = state->files->info();
+    state->pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : usable_processors());
+    state->info.threads = state->pool->n_threads();
+    FACET_TRY_VOID(state->files->checkpoint ? load_gemma(*state) : load_puppet(*state));
+    state->options.progress = {};  // what it refers to need not live longer than this call
+    return Engine(std::move(state));
+  });
 }
 
 const ModelInfo& Engine::info() const { return state_->info; }
@@ -101,10 +103,12 @@ std::vector<int32_t> Engine::tokenize(std::string_view text, bool parse_markers)
 }
 
 Result<std::vector<int32_t>> Engine::prompt(std::string_view text, bool parse_markers, bool add_bos) const {
-  std::vector<Token> tokens =
-      state_->files->encode(text, parse_markers ? tokenizer::Markers::yes : tokenizer::Markers::no, add_bos);
-  if (tokens.empty()) return Error{.code = ErrorCode::invalid_argument, .what = "text is empty", .where = "prompt"};
-  return tokens;
+  return engine::guarded([&]() -> Result<std::vector<int32_t>> {
+    std::vector<Token> tokens =
+        state_->files->encode(text, parse_markers ? tokenizer::Markers::yes : tokenizer::Markers::no, add_bos);
+    if (tokens.empty()) return Error{.code = ErrorCode::invalid_argument, .what = "text is empty", .where = "prompt"};
+    return tokens;
+  });
 }
 
 std::string Engine::detokenize(std::span<const int32_t> tokens, bool show_markers) const {
@@ -112,12 +116,15 @@ std::string Engine::detokenize(std::span<const int32_t> tokens, bool show_marker
 }
 
 Result<std::vector<int32_t>> Engine::render(std::span<const Message> messages, Thinking thinking) const {
-  const std::optional<chat::ChatFormat>& chat = state_->files->chat;
-  if (!chat)
+  return engine::guarded([&] { return state_->render(messages, thinking); });
+}
+
+Result<std::vector<Token>> Engine::State::render(std::span<const Message> messages, Thinking thinking) const {
+  if (!files->chat)
     return Error{.code = ErrorCode::unsupported,
                  .what = "model has no chat format: it is a base model that continues text",
-                 .where = state_->info.path};
-  return chat->render(messages, {.thinking = thinking});
+                 .where = info.path};
+  return files->chat->render(messages, {.thinking = thinking});
 }
 
 Result<void> Engine::State::check(std::span<const int32_t> tokens) const {

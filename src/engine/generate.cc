@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "engine/answer_stream.h"
 #include "engine/engine_state.h"
+#include "engine/guard.h"
 
 namespace facet {
 namespace {
@@ -61,7 +62,7 @@ class Listener {
     return goes_on && !stream_.stopped();
   }
 
-  // The text that was held back; decides how the answer ended.
+  // The text that was held back, which nobody is told of who cancelled; decides how the answer ended.
   void finish(runtime::Finish finish) {
     if (!stream_.stopped()) report(stream_.finish(), {}, {});
     answer_.finish = finish == runtime::Finish::stop_token ? FinishReason::stop_token
@@ -76,12 +77,13 @@ class Listener {
   bool report(const AnswerStream::Piece& piece, std::span<const int32_t> tokens, const runtime::Event& event) {
     answer_.text += piece.text;
     answer_.thought += piece.thought;
-    if (!on_chunk_) return true;
-    return on_chunk_({.text = piece.text,
-                      .thought = piece.thought,
-                      .tokens = tokens,
-                      .prompt_done = event.prompt_done,
-                      .prompt_total = event.prompt_total});
+    if (!on_chunk_ || cancelled_) return !cancelled_;
+    cancelled_ = !on_chunk_({.text = piece.text,
+                             .thought = piece.thought,
+                             .tokens = tokens,
+                             .prompt_done = event.prompt_done,
+                             .prompt_total = event.prompt_total});
+    return !cancelled_;
   }
 
   void keep_logprobs(const runtime::Sampled& sampled) {
@@ -100,6 +102,7 @@ class Listener {
   std::span<const Token> stop_tokens_;
   const ChunkCallback& on_chunk_;
   Answer& answer_;
+  bool cancelled_ = false;
 };
 
 }  // namespace
@@ -112,38 +115,38 @@ Result<std::vector<Token>> Engine::State::prompt_of(const Request& request) cons
   if (request.text)
     return files->encode(*request.text, request.parse_markers ? tokenizer::Markers::yes : tokenizer::Markers::no,
                          request.add_bos);
-  if (!files->chat)
-    return Error{.code = ErrorCode::unsupported,
-                 .what = "model has no chat format: it is a base model that continues text",
-                 .where = info.path};
-  return files->chat->render(request.messages, {.thinking = request.thinking});
+  return render(request.messages, request.thinking);
 }
 
 Result<Answer> Engine::generate(const Request& request, const ChunkCallback& on_chunk) {
-  State& state = *state_;
-  FACET_TRY(std::vector<Token> prompt, state.prompt_of(request));
-  FACET_TRY_VOID(state.check(prompt));
-  const runtime::SamplerOptions sampling = sampler_options(request.sampling, state.files->config);
-  FACET_TRY_VOID(runtime::check(sampling));
-  runtime::Sampler sampler(sampling, state.files->banned_tokens(request.sampling.allow_reserved),
-                           state.info.vocab_size);
+  return engine::guarded([&] { return state_->generate(request, on_chunk); });
+}
 
-  runtime::GenerateOptions options{
-      .stop_tokens = {}, .max_tokens = request.max_tokens, .skip_work = state.options.skip_work};
+Result<Answer> Engine::State::generate(const Request& request, const ChunkCallback& on_chunk) {
+  if (request.max_tokens < -1)
+    return bad_request("number of tokens to write is negative", "0 or more, or -1 for no limit",
+                       cat(request.max_tokens));
+  FACET_TRY(std::vector<Token> prompt, prompt_of(request));
+  FACET_TRY_VOID(check(prompt));
+  const runtime::SamplerOptions sampling = sampler_options(request.sampling, files->config);
+  FACET_TRY_VOID(runtime::check(sampling));
+  runtime::Sampler sampler(sampling, files->banned_tokens(request.sampling.allow_reserved), info.vocab_size);
+
+  runtime::GenerateOptions how{.stop_tokens = {}, .max_tokens = request.max_tokens, .skip_work = options.skip_work};
   if (!request.sampling.ignore_stop_tokens) {
-    options.stop_tokens = state.files->stop_tokens();
-    options.stop_tokens.insert(options.stop_tokens.end(), request.sampling.stop_tokens.begin(),
-                               request.sampling.stop_tokens.end());
+    how.stop_tokens = files->stop_tokens();
+    how.stop_tokens.insert(how.stop_tokens.end(), request.sampling.stop_tokens.begin(),
+                           request.sampling.stop_tokens.end());
   }
-  if (!state.sequence) {
-    FACET_TRY(state.sequence, runtime::Sequence::create(*state.model));
+  if (!sequence) {
+    FACET_TRY(sequence, runtime::Sequence::create(*model));
   }
 
   Answer answer;
   answer.seed = sampling.seed;
-  const chat::ChatFormat* format = !request.messages.empty() && state.files->chat ? &*state.files->chat : nullptr;
-  Listener listener(*state.files->tokenizer, format, request, options.stop_tokens, on_chunk, answer);
-  FACET_TRY(const runtime::Generated generated, state.sequence->generate(prompt, options, sampler, listener));
+  const chat::ChatFormat* format = !request.messages.empty() && files->chat ? &*files->chat : nullptr;
+  Listener listener(*files->tokenizer, format, request, how.stop_tokens, on_chunk, answer);
+  FACET_TRY(const runtime::Generated generated, sequence->generate(prompt, how, sampler, listener));
   listener.finish(generated.finish);
   answer.usage = {.prompt_tokens = static_cast<int64_t>(prompt.size()),
                   .cached_tokens = generated.cached_tokens,

@@ -18,6 +18,8 @@ class CallbackProgress : public Progress {
   const ProgressCallback& callback_;
 };
 
+}  // namespace
+
 Result<const kernels::Table*> table_named(const std::string& isa) {
   if (isa.empty()) return &kernels::best_table();
   const std::optional<kernels::Isa> named = kernels::isa_named(isa);
@@ -36,8 +38,6 @@ Result<const kernels::Table*> table_named(const std::string& isa) {
                  .found = isa};
   return table;
 }
-
-}  // namespace
 
 Result<LoadedGemma> load_gemma(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool) {
   FACET_TRY(const kernels::Table* table, table_named(options.isa));

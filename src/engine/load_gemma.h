@@ -19,6 +19,10 @@ struct LoadedGemma {
   const char* isa = "";
 };
 
+// The kernels of a tier; of the best one for "". Errors: invalid_argument (no such tier), unsupported (this processor
+// lacks it).
+Result<const kernels::Table*> table_named(const std::string& isa);
+
 // files and pool must outlive the model. Requires files of a checkpoint. Errors: invalid_argument (an option),
 // unsupported (a tier that this processor lacks), exhausted (memory), and those of reading weights.
 Result<LoadedGemma> load_gemma(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool);

@@ -2,10 +2,12 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "base/strings.h"
 #include "engine/engine_state.h"
+#include "engine/guard.h"
 
 namespace facet {
 namespace {
@@ -30,6 +32,13 @@ class LogprobSink : public ResultSink {
   void logprob(int32_t, float value) override { values.push_back(value); }
   std::vector<float> values;
 };
+
+Error not_finite(const char* what, size_t token, float value) {
+  return {.code = ErrorCode::non_finite,
+          .what = what,
+          .where = cat("token ", token),
+          .found = std::isnan(value) ? "NaN" : "infinity"};
+}
 
 // Hands each row on, until somebody has had enough or a row is not finite.
 class LogitsSink : public ResultSink {
@@ -62,7 +71,7 @@ class LogitsSink : public ResultSink {
   Result<void> result_;
 };
 
-// Keeps the last row and the sum of all.
+// Keeps the last row, the sum of all, and the first value that is not finite.
 class HiddenSink : public ResultSink {
  public:
   void logits(int32_t, std::span<const float>) override {}
@@ -70,10 +79,15 @@ class HiddenSink : public ResultSink {
     last.assign(values.begin(), values.end());
     sum.resize(values.size());
     for (size_t i = 0; i < values.size(); ++i) sum[i] += static_cast<double>(values[i]);
+    const auto bad = std::ranges::find_if(values, [](float value) { return !std::isfinite(value); });
+    if (bad != values.end() && !broken) broken = not_finite("hidden state is not a finite number", tokens, *bad);
+    ++tokens;
   }
   void logprob(int32_t, float) override {}
   std::vector<float> last;
   std::vector<double> sum;
+  std::optional<Error> broken;
+  size_t tokens = 0;
 };
 
 }  // namespace
@@ -115,16 +129,21 @@ Result<void> Engine::State::run_all(std::span<const int32_t> tokens, Want want, 
 }
 
 Result<Score> Engine::score(std::span<const int32_t> tokens, const ProgressCallback& progress) {
-  FACET_TRY_VOID(state_->check(tokens));
+  return engine::guarded([&] { return state_->score(tokens, progress); });
+}
+
+Result<Engine::Embedding> Engine::embed(std::span<const int32_t> tokens) {
+  return engine::guarded([&] { return state_->embed(tokens); });
+}
+
+Result<Score> Engine::State::score(std::span<const int32_t> tokens, const ProgressCallback& progress) {
+  FACET_TRY_VOID(check(tokens));
   LogprobSink sink;
-  FACET_TRY_VOID(state_->run_all(tokens, Want::logprob, sink, progress));
+  FACET_TRY_VOID(run_all(tokens, Want::logprob, sink, progress));
   double sum = 0;
   for (size_t i = 0; i < sink.values.size(); ++i) {
     if (!std::isfinite(sink.values[i]))
-      return Error{.code = ErrorCode::non_finite,
-                   .what = "log-probability is not a finite number",
-                   .where = cat("token ", i + 1),
-                   .found = std::isnan(sink.values[i]) ? "NaN" : "infinity"};
+      return not_finite("log-probability is not a finite number", i + 1, sink.values[i]);
     sum += static_cast<double>(sink.values[i]);
   }
   Score score{.tokens = {tokens.begin(), tokens.end()}, .logprobs = std::move(sink.values)};
@@ -134,22 +153,28 @@ Result<Score> Engine::score(std::span<const int32_t> tokens, const ProgressCallb
 
 Result<void> Engine::logits(std::span<const int32_t> tokens, const LogitsCallback& on_logits,
                             const ProgressCallback& progress) {
-  FACET_TRY_VOID(state_->check(tokens));
+  return engine::guarded([&] { return state_->logits(tokens, on_logits, progress); });
+}
+
+Result<void> Engine::State::logits(std::span<const int32_t> tokens, const LogitsCallback& on_logits,
+                                   const ProgressCallback& progress) {
+  FACET_TRY_VOID(check(tokens));
   LogitsSink sink(on_logits, static_cast<int64_t>(tokens.size()) - 1);
   const auto goes_on = [&](std::string_view phase, int64_t done, int64_t total) {
     return !sink.stopped() && (!progress || progress(phase, done, total));
   };
-  const Result<void> run = state_->run_all(tokens, Want::logits, sink, goes_on);
+  const Result<void> run = run_all(tokens, Want::logits, sink, goes_on);
   if (!sink.result().ok()) return sink.result();
   return run;
 }
 
-Result<Engine::Embedding> Engine::embed(std::span<const int32_t> tokens) {
-  FACET_TRY_VOID(state_->check(tokens));
-  if (state_->model->limits().width == 0)
-    return Error{.code = ErrorCode::unsupported, .what = "model offers no hidden states", .where = state_->info.path};
+Result<Engine::Embedding> Engine::State::embed(std::span<const int32_t> tokens) {
+  FACET_TRY_VOID(check(tokens));
+  if (model->limits().width == 0)
+    return Error{.code = ErrorCode::unsupported, .what = "model offers no hidden states", .where = info.path};
   HiddenSink sink;
-  FACET_TRY_VOID(state_->run_all(tokens, Want::hidden, sink, {}));
+  FACET_TRY_VOID(run_all(tokens, Want::hidden, sink, {}));
+  if (sink.broken) return *std::move(sink.broken);
   Embedding embedding{.last = std::move(sink.last), .mean = {}};
   for (const double value : sink.sum)
     embedding.mean.push_back(static_cast<float>(value / static_cast<double>(tokens.size())));

@@ -79,7 +79,7 @@ class Sequence {
   SeqId id_ = -1;
   std::vector<Token> tokens_;
   std::vector<int32_t> positions_;  // scratch: of the rows that run
-  SeqId fork_ = -1;  // holds the first fork_length_ of tokens_; -1: none
+  SeqId fork_ = -1;                 // holds the first fork_length_ of tokens_; -1: none
   int64_t fork_length_ = 0;
 };
 

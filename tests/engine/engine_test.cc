@@ -2,11 +2,16 @@
 #include "facet/engine.h"
 
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <functional>
+#include <iterator>
+#include <limits>
 
 #include "base/json.h"
 #include "base/strings.h"
+#include "formats/checkpoint.h"
+#include "support/count_allocations.h"
 #include "support/expect.h"
 #include "support/paths.h"
 
@@ -145,6 +150,21 @@ TEST_F(EngineTest, KeepsWhatWasSaidWhenTheCallbackCancels) {
   EXPECT_EQ(answer->finish, FinishReason::cancelled);
 }
 
+// Whatever was held back belongs to the answer, but nobody listens any more.
+TEST_F(EngineTest, DoesNotCallTheCallbackAgainAfterItCancelled) {
+  Engine engine = puppet(R"("answers": [{"say": "abcdefg"}])");
+  for (const int wanted : {1, 2, 3, 5}) {
+    Request request = text("x");
+    request.sampling.stop_strings = {"cdz"};
+    int calls = 0;
+    const Result<Answer> answer = engine.generate(request, [&](const Chunk&) { return ++calls < wanted; });
+    ASSERT_OK(answer);
+    EXPECT_EQ(answer->finish, FinishReason::cancelled);
+    EXPECT_EQ(calls, wanted);
+    EXPECT_EQ(engine.detokenize(answer->tokens, false), answer->text);
+  }
+}
+
 TEST_F(EngineTest, ReportsNumbersThatAreNotFinite) {
   Engine engine = puppet(R"("answers": [{"say": ["a", {"broken": "nan"}]}])");
   const Result<Answer> answer = engine.generate(text("x"));
@@ -210,6 +230,16 @@ TEST_F(EngineTest, DrawsTheSameWithTheSameSeed) {
   const Result<Answer> other = engine.generate(request);
   ASSERT_OK(other);
   EXPECT_NE(other->tokens, first->tokens);
+}
+
+TEST_F(EngineTest, RefusesALengthBelowNoLimit) {
+  Engine engine = puppet(R"("answers": [{"say": "a"}])");
+  Request request = text("x");
+  request.max_tokens = -2;
+  const Result<Answer> answer = engine.generate(request);
+  ASSERT_FALSE(answer.ok());
+  EXPECT_EQ(answer.error().code, ErrorCode::invalid_argument);
+  EXPECT_NE(answer.error().message().find("-2"), std::string::npos) << answer.error().message();
 }
 
 TEST_F(EngineTest, RefusesSeveralPromptsAndNone) {
@@ -299,6 +329,117 @@ TEST_F(EngineTest, EmbedsTheLastTokenAndTheMean) {
   EXPECT_EQ(one->last, one->mean);
   for (size_t i = 0; i < both->last.size(); ++i)
     EXPECT_NEAR(both->mean[i], (one->last[i] + both->last[i]) / 2, 1e-2 * (1 + std::fabs(both->mean[i])));
+}
+
+// The small model with the weight of its last norm, which every hidden state passes, turned into NaN.
+TEST_F(EngineTest, EmbedsNothingThatIsNotFinite) {
+  const std::string broken = (folder_.path() / "broken.gguf").string();
+  {
+    const Result<formats::Checkpoint> checkpoint = formats::Checkpoint::open(small_model());
+    ASSERT_OK(checkpoint);
+    const formats::TensorInfo* norm = checkpoint->find("output_norm.weight");
+    ASSERT_NE(norm, nullptr);
+    std::ifstream in(small_model(), std::ios::binary);
+    std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    const std::string_view weight = as_text(checkpoint->bytes(*norm));
+    const size_t at = bytes.find(weight);
+    ASSERT_NE(at, std::string::npos);
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    std::memcpy(bytes.data() + at, &nan, sizeof nan);
+    std::ofstream(broken, std::ios::binary) << bytes;
+  }
+  Result<Engine> engine = Engine::load(broken, options());
+  ASSERT_OK(engine);
+  const Result<Engine::Embedding> embedding = engine->embed(engine->tokenize("ab", false));
+  ASSERT_FALSE(embedding.ok());
+  EXPECT_EQ(embedding.error().code, ErrorCode::non_finite);
+  EXPECT_NE(embedding.error().message().find("token 0"), std::string::npos) << embedding.error().message();
+}
+
+TEST_F(EngineTest, RefusesOptionsThatMeanNothingForPuppetsToo) {
+  const std::string path = (folder_.path() / "script.json").string();
+  std::ofstream(path) << cat(R"({"puppet": 1, "vocabulary": )", Json(small_model()).dump(),
+                             R"(, "answers": [{"say": "a"}]})");
+  const auto code = [&](const std::function<void(LoadOptions&)>& change) {
+    const Result<Engine> engine = Engine::load("puppet:" + path, options(change));
+    return engine.ok() ? std::optional<ErrorCode>() : engine.error().code;
+  };
+  EXPECT_EQ(code([](LoadOptions&) {}), std::nullopt);
+  EXPECT_EQ(code([](LoadOptions& o) { o.isa = "mmx"; }), ErrorCode::invalid_argument);
+  EXPECT_EQ(code([](LoadOptions& o) { o.kv_type = "q4_0"; }), ErrorCode::invalid_argument);
+}
+
+// Every allocation of a request fails once: an Error each time, and the engine answers as before.
+TEST_F(EngineTest, SurvivesMemoryThatRunsOutAnywhere) {
+  Request request = text("hello");
+  request.sampling.temperature = 0;
+  request.sampling.logprobs = 2;
+  request.sampling.stop_strings = {"never"};
+  request.max_tokens = 6;
+  Engine engine = real();
+  const Result<Answer> expected = engine.generate(request);
+  ASSERT_OK(expected);
+  int failures = 0;
+  for (int64_t nth = 1;; ++nth) {
+    Request other = request;  // of another prefix, so that cache and fork are given up and made again
+    other.text = nth % 2 == 0 ? "hello you" : "help";
+    bool came = false;
+    {
+      const testing::FailingAllocation failing(nth);
+      const Result<Answer> answer = engine.generate(other, [](const Chunk&) { return true; });
+      came = failing.came();
+      if (!answer.ok()) {
+        ASSERT_TRUE(came) << answer.error().message();
+        EXPECT_EQ(answer.error().code, ErrorCode::exhausted) << answer.error().message();
+        ++failures;
+      }
+    }
+    if (!came) break;
+    const Result<Answer> again = engine.generate(request);
+    ASSERT_OK(again);
+    ASSERT_EQ(again->tokens, expected->tokens) << nth;
+  }
+  EXPECT_GT(failures, 20);
+}
+
+TEST_F(EngineTest, SurvivesMemoryThatRunsOutWhileItScores) {
+  Engine engine = real();
+  const std::vector<int32_t> tokens = engine.tokenize("hello", false);
+  const Result<Score> expected = engine.score(tokens);
+  ASSERT_OK(expected);
+  for (int64_t nth = 1;; ++nth) {
+    bool came = false;
+    for (const bool embeds : {false, true}) {
+      const testing::FailingAllocation failing(nth);
+      const ErrorCode code = ErrorCode::exhausted;
+      if (embeds) {
+        const Result<Engine::Embedding> embedding = engine.embed(tokens);
+        EXPECT_TRUE(embedding.ok() || embedding.error().code == code);
+      } else {
+        const Result<Score> score = engine.score(tokens);
+        EXPECT_TRUE(score.ok() || score.error().code == code);
+      }
+      came = came || failing.came();
+    }
+    if (!came) break;
+    const Result<Score> again = engine.score(tokens);
+    ASSERT_OK(again);
+    ASSERT_EQ(again->logprobs, expected->logprobs) << nth;
+  }
+}
+
+TEST(EngineLoad, SurvivesMemoryThatRunsOutAnywhere) {
+  const std::string path = small_model();
+  const LoadOptions usual = options();
+  int failures = 0;
+  for (int64_t nth = 1;; nth += 1 + nth / 50) {  // the vocabulary alone takes thousands
+    const testing::FailingAllocation failing(nth);
+    const Result<Engine> engine = Engine::load(path, usual);
+    if (!failing.came()) break;
+    failures += engine.ok() ? 0 : 1;
+    EXPECT_TRUE(engine.ok() || engine.error().code == ErrorCode::exhausted) << engine.error().message();
+  }
+  EXPECT_GT(failures, 100);
 }
 
 TEST(EngineLoad, RefusesOptionsOutOfRangeAndFilesThatAreNotThere) {
