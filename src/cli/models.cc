@@ -54,13 +54,20 @@ void show_padded(std::string text, size_t width) {
   std::fputs(text.c_str(), stdout);
 }
 
-Result<int> list_models(bool as_json) {
-  FACET_TRY(const hub::Cache cache, open_cache());
-  const std::vector<hub::CachedModel> models = hub::inventory(cache);
+Json::Array json_of(const std::vector<hub::Unfinished>& unfinished) {
   Json::Array rows;
-  size_t widest = 2;
+  for (const hub::Unfinished& some : unfinished) {
+    Json row;
+    row.set("repo", some.repo);
+    row.set("bytes", some.bytes);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+Json::Array json_of(const std::vector<hub::CachedModel>& models) {
+  Json::Array rows;
   for (const hub::CachedModel& model : models) {
-    widest = std::max(widest, model.id.size());
     Json row;
     row.set("id", model.id);
     row.set("repo", model.repo);
@@ -70,17 +77,30 @@ Result<int> list_models(bool as_json) {
     row.set("last_used", model.last_used);
     rows.push_back(std::move(row));
   }
+  return rows;
+}
+
+Result<int> list_models(bool as_json) {
+  FACET_TRY(const hub::Cache cache, open_cache());
+  const std::vector<hub::CachedModel> models = hub::inventory(cache);
+  const std::vector<hub::Unfinished> unfinished = hub::unfinished(cache);
   if (as_json) {
     Json json;
     json.set("cache", cache.root().string());
-    json.set("models", std::move(rows));
+    json.set("models", json_of(models));
+    json.set("unfinished", json_of(unfinished));
     show(json.dump(2) + "\n");
     return 0;
   }
+  for (const hub::Unfinished& some : unfinished)
+    note(cat(some.repo, ": ", engine::readable_bytes(some.bytes),
+             " of a fetch that did not end; facet pull continues it"));
   if (models.empty()) {
     note(cat("there are no models in ", cache.root(), "; facet pull OWNER/REPO fetches one"));
     return 0;
   }
+  size_t widest = 0;
+  for (const hub::CachedModel& model : models) widest = std::max(widest, model.id.size());
   for (const hub::CachedModel& model : models) {
     show_padded(printable(model.id), widest + 2);
     show_padded(engine::readable_bytes(model.bytes), 12);
@@ -98,14 +118,14 @@ struct Show {
     FACET_TRY(const hub::ModelRef ref, hub::ModelRef::parse(id));
     FACET_TRY(const hub::Hub opened, hub.open());
     FACET_TRY(const hub::LocalModel model, opened.find(ref, hub.wanted()));
-    const Json json = described(model);
+    const Json json = described(model, opened.cache());
     if (as_json) {
       show(json.dump(2) + "\n");
       return 0;
     }
-    for (const char* key : {"repo", "commit", "quant", "path"})
-      std::printf("%-8s %s\n", key, printable(*json.find(key)->string()).c_str());
-    std::printf("%-8s %s\n", "size", engine::readable_bytes(*json.find("bytes")->integer()).c_str());
+    for (const char* key : {"repo", "commit", "revision", "quant", "path"})
+      std::printf("%-9s %s\n", key, printable(*json.find(key)->string()).c_str());
+    std::printf("%-9s %s\n", "size", engine::readable_bytes(*json.find("bytes")->integer()).c_str());
     for (const Json& file : *json.find("files")->array())
       std::printf("  %-9s %9s  %s\n", file.find("role")->string()->c_str(),
                   engine::readable_bytes(*file.find("bytes")->integer()).c_str(),
@@ -113,7 +133,7 @@ struct Show {
     return 0;
   }
 
-  static Json described(const hub::LocalModel& model) {
+  static Json described(const hub::LocalModel& model, const hub::Cache& cache) {
     Json::Array files;
     int64_t bytes = 0;
     const auto add = [&](const std::vector<hub::RepoFile>& some, const char* role) {
@@ -133,6 +153,10 @@ struct Show {
     Json json;
     json.set("repo", model.ref.repo);
     json.set("commit", model.commit);
+    std::string revisions;
+    for (const std::string& name : cache.refs_of(model.ref.repo, model.commit))
+      revisions += cat(revisions.empty() ? "" : ", ", name);
+    json.set("revision", revisions);
     json.set("quant", model.selection.label);
     json.set("path", model.path().string());
     json.set("bytes", bytes);

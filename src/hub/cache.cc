@@ -144,6 +144,19 @@ Result<void> Cache::write_ref(std::string_view repo, std::string_view revision, 
   return {};
 }
 
+std::vector<std::string> Cache::refs_of(std::string_view repo, std::string_view commit) const {
+  std::vector<std::string> found;
+  const fs::path folder = repo_folder(repo) / "refs";
+  std::error_code error;
+  for (auto it = fs::recursive_directory_iterator(folder, error); !error && it != fs::recursive_directory_iterator();
+       it.increment(error)) {
+    const std::string name = it->path().lexically_relative(folder).generic_string();
+    if (is_revision(name) && commit_of(repo, name) == commit) found.push_back(name);
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
 std::vector<std::string> Cache::commits(std::string_view repo) const {
   const fs::path folder = repo_folder(repo) / "snapshots";
   std::vector<std::string> all = names_in(folder);

@@ -58,6 +58,8 @@ class Cache {
   std::optional<std::string> commit_of(std::string_view repo, std::string_view revision) const;
   // Errors: io.
   Result<void> write_ref(std::string_view repo, std::string_view revision, std::string_view commit) const;
+  // The branches and tags that stand for a commit.
+  std::vector<std::string> refs_of(std::string_view repo, std::string_view commit) const;
   // All snapshots of a repository, the one changed last first.
   std::vector<std::string> commits(std::string_view repo) const;
   // Every repository of models that has a folder, by name.

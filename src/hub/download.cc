@@ -140,7 +140,7 @@ Result<void> receive(HttpClient& client, const DownloadRequest& request, const R
   Retry retry(policy);
   while (!file.whole()) {
     const std::optional<Failure> failure = attempt(client, request, file, receiver);
-    if (failure) FACET_TRY_VOID(retry.wait(*failure, [&] { return receiver.report(); }));
+    if (failure) FACET_TRY_VOID(retry.wait(*failure, [&] { return progress.update(waiting_phase(*failure), 0, 0); }));
   }
   return {};
 }

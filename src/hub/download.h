@@ -28,7 +28,8 @@ struct DownloadRequest {
 // be continued, unless its bytes are proven wrong (hash, or more than `size`). A wrong hash of a file that an earlier
 // run began is first answered by fetching it anew. Errors: corrupt (hash, size, a server that offers something else
 // than it lists), unavailable (network, 5xx, 429, 401 and 403), not_found, io (a full disk among others), cancelled.
-// progress is told (request.file, bytes so far, size); false from it cancels.
+// progress is told (request.file, bytes so far, size), and (waiting_phase(), 0, 0) before a further attempt; false from
+// it cancels.
 Result<void> download(HttpClient& client, const DownloadRequest& request, const RetryPolicy& policy,
                       Progress& progress);
 

@@ -114,7 +114,7 @@ Result<std::string> Hub::get(const ModelRef& ref, const std::string& url, Progre
           *answer,
           {.where = ref.repo, .file = {}, .endpoint = settings_.endpoint, .with_token = !settings_.token.empty()});
     }
-    FACET_TRY_VOID(retry.wait(failure, go_on));
+    FACET_TRY_VOID(retry.wait(failure, [&] { return progress.update(waiting_phase(failure), 0, 0); }));
   }
 }
 
@@ -128,6 +128,12 @@ Result<void> Hub::find_commit(const ModelRef& ref, Plan& plan, Progress& progres
   const NamedCommit* found = named(refs.branches, ref.revision.empty() ? "main" : ref.revision);
   if (found == nullptr && ref.revision.empty() && !refs.branches.empty()) found = &refs.branches.front();
   if (found == nullptr) found = named(refs.tags, ref.revision);
+  if (found == nullptr) {  // the first digits of a commit that the cache knows, as facet list shows them
+    if (const std::optional<std::string> commit = cache_.commit_of(ref.repo, ref.revision); commit) {
+      plan.commit = *commit;
+      return {};
+    }
+  }
   if (found == nullptr)
     return Error{.code = ErrorCode::not_found,
                  .what = ref.revision.empty() ? std::string("the model has no branch")

@@ -54,7 +54,8 @@ class Hub {
   // Asks the server. wanted.tag is ref's. Errors: unavailable, not_found, corrupt, cancelled, invalid_argument.
   Result<Plan> plan(const ModelRef& ref, Wanted wanted, Progress& progress);
   // Fetches and links what is absent; the partial files of earlier tries are continued. progress: ("fetching", bytes
-  // there, bytes of all files), and ("waiting for another process", 0, 0). Errors: as plan(), io.
+  // there, bytes of all files), and ("waiting …", 0, 0) for another process or before a further attempt. Errors: as
+  // plan(), io.
   Result<LocalModel> fetch(const Plan& plan, Progress& progress);
   // What the cache alone can give. Without a revision, a snapshot that `main` no longer stands for serves too.
   // Errors: not_found, naming how to fetch it; corrupt (a part is missing).

@@ -70,4 +70,21 @@ std::vector<CachedModel> inventory(const Cache& cache) {
   return all;
 }
 
+std::vector<Unfinished> unfinished(const Cache& cache) {
+  std::vector<Unfinished> all;
+  for (const std::string& repo : cache.repos()) {
+    int64_t bytes = 0;
+    std::error_code error;
+    const fs::path blobs = cache.repo_folder(repo) / "blobs";
+    for (auto it = fs::directory_iterator(blobs, error); !error && it != fs::directory_iterator();
+         it.increment(error)) {
+      std::error_code none;
+      if (it->path().extension() == ".incomplete" && it->is_regular_file(none))
+        bytes += static_cast<int64_t>(it->file_size(none));
+    }
+    if (bytes > 0) all.push_back({repo, bytes});
+  }
+  return all;
+}
+
 }  // namespace facet::hub

@@ -24,6 +24,13 @@ struct CachedModel {
 // Every whole model, by name; once where several snapshots share it.
 std::vector<CachedModel> inventory(const Cache& cache);
 
+// A repository with beginnings of files that no whole model has come of yet.
+struct Unfinished {
+  std::string repo;
+  int64_t bytes = 0;
+};
+std::vector<Unfinished> unfinished(const Cache& cache);
+
 // What would be removed.
 struct Removal {
   std::string repo;

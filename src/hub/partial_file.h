@@ -24,7 +24,7 @@ class PartialFile {
   int64_t length() const { return length_; }
   bool whole() const { return length_ == size_; }
 
-  // Errors: io; exhausted when the disk is full (what fits is kept).
+  // Errors: io (a full disk among others; what fits is kept).
   Result<void> append(Bytes bytes);
   // Throws away what is there. Errors: io.
   Result<void> restart();

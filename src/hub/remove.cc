@@ -85,7 +85,22 @@ bool is_meant(const Selection& selection, const ModelRef& ref, std::string_view 
   return !file.empty() || upper(selection.label) == upper(ref.tag);
 }
 
+// Of every file in a folder, links not followed.
+int64_t bytes_below(const fs::path& folder) {
+  int64_t bytes = 0;
+  std::error_code error;
+  for (auto it = fs::recursive_directory_iterator(folder, error); !error && it != fs::recursive_directory_iterator();
+       it.increment(error))
+    if (std::error_code none; fs::is_regular_file(it->symlink_status(none)))
+      bytes += static_cast<int64_t>(it->file_size(none));
+  return bytes;
+}
+
 void count_bytes(const Cache& cache, Removal& removal) {
+  if (removal.whole) {  // partial files and blobs without a snapshot, too
+    removal.bytes = bytes_below(cache.repo_folder(removal.repo));
+    return;
+  }
   const std::set<std::string> kept = needed(cache, removal.repo, &removal);
   std::set<std::string> counted;
   for (const Removal::Entry& entry : removal.entries)

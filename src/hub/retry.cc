@@ -74,6 +74,8 @@ Failure refused(const HttpAnswer& answer, const Asked& asked) {
   return {.error = std::move(error), .passing = passing, .retry_after_seconds = answer.retry_after_seconds};
 }
 
+std::string waiting_phase(const Failure& failure) { return cat("waiting to try again: ", failure.error.message()); }
+
 Result<void> Retry::wait(const Failure& failure, GoOn go_on) {
   if (failure.advanced) failed_ = 0;
   ++failed_;

@@ -1,6 +1,9 @@
 // Retry: how often, and after how long, something that failed is tried again.
 #pragma once
 
+#include <string>
+#include <string_view>
+
 #include "facet/result.h"
 #include "hub/http.h"
 
@@ -18,6 +21,9 @@ struct Failure {
   bool advanced = false;           // this one brought something that is kept: the count begins anew
   double retry_after_seconds = 0;  // what the server asked for
 };
+
+// "waiting to try again: …": what progress is told meanwhile.
+std::string waiting_phase(const Failure& failure);
 
 class Retry {
  public:

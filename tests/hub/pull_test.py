@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pathlib
+import pty
 import random
 import signal
 import ssl
@@ -242,6 +243,9 @@ class BadDays(HubTest):
         self.assertEqual(partial.stat().st_size, 1_000_000)
         self.assertFalse((self.folder() / "snapshots" / commit).exists())
         self.assertFalse((self.folder() / "refs/main").exists())
+        self.assertIn("try again", err)
+        self.assertEqual(json.loads(self.facet("list", "--json")[1])["unfinished"], [{"repo": REPO, "bytes": 1_000_000}])
+        self.assertIn("977 KiB of a fetch that did not end", self.facet("list")[2])
         self.pull()
         self.assertEqual(self.hub.content_requests()[-1].get("range"), "bytes=1000000-")
         self.expect_file(commit, "model-Q4_K_M.gguf", self.files["model-Q4_K_M.gguf"])
@@ -389,6 +393,31 @@ class BadDays(HubTest):
         self.assertEqual(self.hub.content_requests(), [])
         self.assertFalse((self.folder() / "snapshots" / commit).exists())
 
+    def test_a_disk_that_fills_up_keeps_the_beginning(self):
+        data = bytes_of(8, 20_000_000)
+        commit = self.hub.add(REPO, {"m-Q8_0.gguf": data})
+        self.hub.misbehave("m-Q8_0.gguf", {"pause": 2})
+        self.cache.mkdir()
+        kept = self.home / "kept"
+        # In a mount namespace of its own: a small file system, which another program fills in the middle of the transfer.
+        script = f"""mount -t tmpfs -o size=100m tmpfs {self.cache} || exit 99
+            "$0" pull {REPO} & for i in $(seq 100); do
+              sleep 0.05; [ "$(du -sm {self.cache} | cut -f1)" -ge 9 ] && break; done
+            head -c 100m /dev/zero >{self.cache}/filler; wait $!; status=$?; cp {self.cache}/models--*/blobs/* {kept}; exit $status"""
+        run = subprocess.run(["unshare", "-rm", "bash", "-c", script, PROGRAM], env=self.environment({}), capture_output=True, text=True, timeout=60)
+        if run.returncode in (1, 99):
+            self.skipTest("there are no mount namespaces here")
+        self.assertEqual(run.returncode, IO, run.stderr)
+        self.assertIn("the disk is full", run.stderr)
+        beginning = kept.read_bytes()
+        self.assertGreater(len(beginning), 0)
+        self.assertEqual(data[:len(beginning)], beginning)
+        (self.folder() / "blobs").mkdir(parents=True)
+        kept.rename(self.folder() / "blobs" / (blob_id("m.gguf", data) + ".incomplete"))
+        self.pull()
+        self.assertEqual(self.hub.content_requests()[-1]["range"], f"bytes={len(beginning)}-")
+        self.expect_file(commit, "m-Q8_0.gguf", data)
+
     def test_https_needs_a_known_certificate_and_is_not_left(self):
         key, certificate = self.home / "key.pem", self.home / "cert.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
@@ -453,7 +482,7 @@ class Interrupted(HubTest):
             for attempt in range(200):
                 run = self.start("pull", REPO, HF_HUB_DISABLE_SYMLINKS=links)
                 try:
-                    run.communicate(timeout=dice.uniform(0.0, 0.25))
+                    run.communicate(timeout=dice.uniform(0.0, 0.25 + attempt / 100))
                     break
                 except subprocess.TimeoutExpired:
                     run.kill()
@@ -469,7 +498,7 @@ class Interrupted(HubTest):
 
     def test_two_at_once_fetch_it_once(self):
         commit = self.hub.add(REPO, self.files)
-        self.hub.always["model-Q4_K_M.gguf"] = {"rate": 3_000_000}
+        self.hub.always["model-Q4_K_M.gguf"] = {"rate": 1_500_000}
         runs = [self.start("pull", REPO) for _ in range(3)]
         errs = [run.communicate(timeout=60)[1] for run in runs]
         self.assertEqual([run.returncode for run in runs], [0, 0, 0], errs)
@@ -520,6 +549,7 @@ class Offline(HubTest):
         status, out, err = self.facet("pull", f"{REPO}:Q4_K_M", "--offline")
         self.assertEqual((status, out), (0, f"{self.folder()}/snapshots/{'1' * 40}/model-Q4_K_M.gguf\n"), err)
         self.pull(f"{REPO}@222222222222:Q8_0", "--offline")
+        self.pull(f"{REPO}@222222222222:Q8_0")
         self.pull(f"{REPO}@222222222222:Q4_K_M", "--offline", status=NOT_FOUND)
 
 
@@ -574,7 +604,7 @@ class Commands(HubTest):
         self.assertIn("2.9 MiB", lines[0])
         shown = json.loads(self.facet("show", f"{REPO}:Q4_K_M", "--json")[1])
         self.assertEqual([(file["role"], file["path"]) for file in shown["files"]], [("model", "model-Q4_K_M.gguf"), ("projector", "mmproj-F16.gguf")])
-        self.assertEqual((shown["commit"], shown["bytes"]), ("1" * 40, 3_000_100))
+        self.assertEqual((shown["commit"], shown["revision"], shown["bytes"]), ("1" * 40, "main", 3_000_100))
         self.assertEqual(pathlib.Path(shown["path"]).read_bytes(), self.files["model-Q4_K_M.gguf"])
         self.assertIn("projector", self.facet("show", REPO)[1])
         self.assertEqual(self.facet("show", "owner/two", "--hf-file", "b.gguf")[0], 0)
@@ -604,6 +634,42 @@ class Commands(HubTest):
         self.assertEqual(self.blobs("owner/other"), {blob_id("o-Q8_0.gguf", b"o")})
         self.assertEqual(self.facet("rm", REPO, "--yes")[0], NOT_FOUND)
 
+    def on_terminal(self, *words, typed):
+        """(exit status, what the program wrote to a terminal that is its three streams)"""
+        ours, theirs = pty.openpty()
+        run = subprocess.Popen([PROGRAM, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=self.environment({}))
+        os.close(theirs)
+        os.write(ours, typed)
+        text = b""
+        try:
+            while chunk := os.read(ours, 4096):
+                text += chunk
+        except OSError:
+            pass  # the program has closed the terminal
+        os.close(ours)
+        return run.wait(timeout=20), text.decode()
+
+    def test_rm_asks_on_a_terminal(self):
+        self.hub.add(REPO, self.files)
+        self.pull()
+        for typed in (b"n\n", b"\n", b"\x04"):
+            status, text = self.on_terminal("rm", REPO, typed=typed)
+            self.assertEqual(status, 0)
+            self.assertIn("2.9 MiB", text)
+            self.assertIn("[y/N]", text)
+            self.assertIn("nothing was removed", text)
+        self.assertEqual(len(self.blobs()), 1)
+        self.assertEqual(self.on_terminal("rm", REPO, typed=b"y\n")[0], 0)
+        self.assertFalse(self.folder().exists())
+
+    def test_a_terminal_shows_progress(self):
+        self.hub.add(REPO, self.files)
+        self.hub.misbehave("model-Q4_K_M.gguf", {"rate": 2_000_000})
+        status, text = self.on_terminal("pull", REPO, typed=b"")
+        self.assertEqual(status, 0)
+        self.assertRegex(text, r"fetching \[#+\.+\] \d+ %, [\d.]+ [KM]iB of 2.9 MiB, [\d.]+ [KM]iB/s, 0:0\d left")
+        self.assertTrue(text.rstrip().endswith("model-Q4_K_M.gguf"), text[-300:])
+
     def test_rm_stays_in_the_cache(self):
         self.hub.add(REPO, self.files, commit="1" * 40)
         self.pull()
@@ -621,6 +687,14 @@ class Commands(HubTest):
         (self.folder() / "snapshots" / ("1" * 40) / "model-Q2_K.gguf").symlink_to(precious)
         self.assertEqual(self.facet("rm", REPO, "--yes")[0], 0)
         self.assertEqual(precious.read_bytes(), b"mine")
+        self.assertFalse(self.folder().exists())
+
+    def test_rm_takes_beginnings_too(self):
+        self.hub.add(REPO, self.files)
+        self.hub.misbehave("model-Q4_K_M.gguf", {"cut": 2_000_000}, {"cut": 0}, {"cut": 0})
+        self.pull(status=UNAVAILABLE)
+        self.assertIn("1.9 MiB", self.facet("rm", REPO)[2])
+        self.assertEqual(self.facet("rm", REPO, "--yes")[0], 0)
         self.assertFalse(self.folder().exists())
 
     def test_rm_leaves_a_model_that_is_being_fetched(self):
