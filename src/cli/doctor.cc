@@ -21,16 +21,20 @@ namespace fs = std::filesystem;
 
 int64_t bytes_below(const fs::path& folder) {
   int64_t bytes = 0;
-  std::error_code error;
+  std::error_code error, unknown;
   for (auto it = fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied, error);
-       !error && it != fs::recursive_directory_iterator(); it.increment(error))
-    if (it->is_regular_file(error)) bytes += static_cast<int64_t>(it->file_size(error));
+       !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
+    if (it->is_symlink(unknown) || !it->is_regular_file(unknown)) continue;  // a link's file counts where it lies
+    const uintmax_t size = it->file_size(unknown);
+    if (!unknown) bytes += static_cast<int64_t>(size);
+  }
   return bytes;
 }
 
 // The nearest folder above a path that exists: its disk is the one that would be written to.
-fs::path existing(fs::path path) {
+fs::path existing(const fs::path& wanted) {
   std::error_code error;
+  fs::path path = fs::absolute(wanted, error);
   while (!path.empty() && !fs::exists(path, error) && path != path.parent_path()) path = path.parent_path();
   return path;
 }
@@ -50,7 +54,8 @@ Json examine() {
     json.set("hub_cache_folder", settings->cache.string());
   json.set("cache_folder", cache);
   json.set("cache_bytes", bytes_below(cache));
-  json.set("disk_free_bytes", static_cast<int64_t>(fs::space(existing(cache), error).available));
+  const fs::space_info disk = fs::space(existing(cache), error);
+  if (!error) json.set("disk_free_bytes", static_cast<int64_t>(disk.available));
   return json;
 }
 
