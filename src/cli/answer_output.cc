@@ -62,6 +62,11 @@ Result<Engine> load_engine(const ModelOptions& options) {
   return engine;
 }
 
+void note_chat_flags(const std::string& system, const SamplingOptions& sampling) {
+  if (!system.empty() || sampling.think)
+    note("--system and --think belong to a chat; a text that is continued has neither");
+}
+
 ChunkCallback AnswerOutput::callback() {
   return [this](const Chunk& chunk) {
     if (chunk.prompt_total > 0 && chunk.tokens.empty())

@@ -13,6 +13,9 @@ namespace facet::cli {
 // Loads with a progress bar; Ctrl-C stops it (with an Interrupt alive).
 Result<Engine> load_engine(const ModelOptions& options);
 
+// Notes that --system and --think, where given, mean nothing to a text that is continued.
+void note_chat_flags(const std::string& system, const SamplingOptions& sampling);
+
 class AnswerOutput {
  public:
   enum class Mode { stream, silent };  // silent: progress only

@@ -115,6 +115,7 @@ class Chat {
     FACET_TRY(Engine engine, load_engine(model_));
     Conversation conversation(raw_ || !engine.info().has_chat_template);
     if (conversation.raw() && !raw_) note("the model has no chat template: it continues the text that you write");
+    if (conversation.raw()) note_chat_flags(system_, settings_);
     conversation.set_system(system_);
     LineEditor editor(cat(cache_folder(), "/chat_history"));
     note(cat(engine.info().description, ", context ", engine.info().context, "; /help lists the commands"));

@@ -9,5 +9,7 @@ int main(int argc, char** argv) {
     return facet::cli::run_program(argc, argv);
   } catch (const std::bad_alloc&) {
     return facet::cli::report({.code = facet::ErrorCode::exhausted, .what = "memory is exhausted"});
+  } catch (const std::exception& error) {  // of the standard library; facet throws nothing
+    return facet::cli::report({.code = facet::ErrorCode::io, .what = error.what(), .where = "unexpected"});
   }
 }

@@ -67,8 +67,11 @@ struct Run {
     FACET_TRY(Engine engine, load_engine(model));
     if (!raw && !engine.info().has_chat_template)
       note("the model has no chat template: it continues the text as it is (--raw says so without this note)");
-    if ((raw || !engine.info().has_chat_template) && (!system.empty() || sampling.think))
-      note("--system and --think belong to a chat; a text that is continued has neither");
+    const bool continues = raw || !engine.info().has_chat_template;
+    if (continues) note_chat_flags(system, sampling);
+    if (!continues && (special || no_bos))
+      note("--special and --no-bos belong to a text that is continued; a chat has its own markers");
+    if (sampling.logprobs > 0 && !json) note("--logprobs is shown with --json only");
     if (prompt.empty()) note("the text is empty: the model begins one of its own");
     AnswerOutput output(json ? AnswerOutput::Mode::silent : AnswerOutput::Mode::stream);
     const Result<Answer> made = engine.generate(request(engine, std::move(prompt)), output.callback());

@@ -267,6 +267,17 @@ TEST_F(Cli, AFailedAnswerEndsItsLineAndHasItsStatus) {
   EXPECT_NE(failed.err, "");
 }
 
+TEST_F(Cli, FlagsThatMeanNothingToARequestAreNoted) {
+  const std::string model = puppet(R"([{"say": "ha<turn|>"}])");
+  const auto notes = [&](Words words) { return facet(std::move(words), "one\n").err; };
+  const std::string chat_only = "--system and --think belong to a chat", raw_only = "--special and --no-bos belong to";
+  EXPECT_NE(notes({"run", model, "x", "--raw", "--think"}).find(chat_only), std::string::npos);
+  EXPECT_NE(notes({"chat", model, "--raw", "--system", "x"}).find(chat_only), std::string::npos);
+  EXPECT_NE(notes({"run", model, "x", "--no-bos"}).find(raw_only), std::string::npos);
+  EXPECT_NE(notes({"run", model, "x", "--logprobs", "3"}).find("with --json only"), std::string::npos);
+  EXPECT_EQ(notes({"run", model, "x", "--json", "--logprobs", "3", "--system", "x"}), "");
+}
+
 TEST_F(Cli, EnvironmentSetsOptions) {
   const std::string model = puppet(R"([{"say": [{"logits": [["a", 1.1], ["b", 1]]}], "repeat": true}])");
   const Words run = {"run", "--raw", "-n", "30", "x"};
@@ -447,6 +458,25 @@ TEST_F(Cli, DoctorPrintsJson) {
   for (const char* key : {"processor_tiers", "tier", "threads", "memory_available_bytes", "cache_folder"})
     EXPECT_NE(json.find(key), nullptr) << key;
   EXPECT_EQ(text_of(json, "cache_folder"), path("cache"));
+}
+
+TEST_F(Cli, DoctorKnowsTheDiskOfACacheThatIsNotThereAndCountsPastBrokenLinks) {
+  const auto number = [](const Json& json, const char* key) {
+    const Json* member = json.find(key);
+    return member != nullptr && member->integer() != nullptr ? *member->integer() : int64_t{-1};
+  };
+  const Outcome absent = facet({"doctor", "--json"}, "", {"FACET_CACHE=no/such/folder"});
+  ASSERT_EQ(absent.status, 0) << absent.err;
+  EXPECT_GT(number(parsed(absent.out), "disk_free_bytes"), 0) << absent.out;
+
+  const std::string files = path("files");
+  std::filesystem::create_directories(files + "/deep");
+  std::filesystem::create_symlink("nowhere", files + "/broken");
+  std::filesystem::create_symlink("deep/ten", files + "/again");
+  std::ofstream(files + "/deep/ten") << "0123456789";
+  const Outcome counted = facet({"doctor", "--json"}, "", {"FACET_CACHE=" + files});
+  ASSERT_EQ(counted.status, 0) << counted.err;
+  EXPECT_EQ(number(parsed(counted.out), "cache_bytes"), 10) << counted.out;
 }
 
 TEST_F(Cli, TraceHasStatus1WhenATapFailsAndNamesTheFirst) {
