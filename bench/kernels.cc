@@ -52,7 +52,7 @@ void multiply(benchmark::State& state, const PanelType& type, bool fast, int64_t
   const auto run = fast ? type.multiply_fast : type.multiply_f32;
   int64_t panel = 0;
   for (auto _ : state) {
-    run(y.data(), kPanelRows, matrix.data() + panel * panel_bytes, rows.view(), n, kCols);
+    run(y.data(), kPanelRows, matrix.data() + panel * panel_bytes, 1, rows.view(), n, kCols);
     benchmark::ClobberMemory();
     panel = panel + 1 == panels ? 0 : panel + 1;
   }

@@ -10,7 +10,7 @@
 
 FACET_TARGET_BEGIN("avx2,fma,f16c")
 
-#include "kernels/panels_simd.h"
+#include "kernels/block_products_simd.h"
 
 namespace facet::kernels::avx2 {
 namespace {
@@ -23,7 +23,11 @@ struct Lanes {
     __m256i low, high;
   };
   using Line = Ints;
+  static constexpr int kPanels = 1;
+  template <int panels>
   static constexpr int kTile = 4;
+  template <int panels>
+  static constexpr int kFloatTile = 4;
 
   FACET_INLINE static Floats zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   FACET_INLINE static Floats load(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
@@ -148,8 +152,9 @@ struct Lanes {
   FACET_INLINE static void keep_order(Ints& sum) { asm("" : "+x"(sum.low), "+x"(sum.high)); }
 
   template <int bits, int bias, int n_lines, int M, int subs, class Lines>
-  FACET_INLINE static void dot(Ints (&isum)[M], const Lines& lines, int first, const int8_t* const (&x)[M], int column,
-                               const int32_t (&correction)[M][subs], int s) {
+  FACET_INLINE static void dot(Ints (&sums)[1][M], const Lines& lines, int first, const int8_t* const (&x)[M],
+                               int column, const int32_t (&correction)[M][subs], int s) {
+    Ints(&isum)[M] = sums[0];
     constexpr int kGroup = kLinesPerSum<bits> < n_lines ? kLinesPerSum<bits> : n_lines;
     const __m256i ones = _mm256_set1_epi16(1);
     FACET_UNROLL for (int m = 0; m < M; ++m) {
@@ -159,7 +164,7 @@ struct Lanes {
     FACET_UNROLL for (int group = 0; group < n_lines; group += kGroup) {
       Ints sum[M];
       FACET_UNROLL for (int j = 0; j < kGroup; ++j) {
-        const Line codes = lines[first + group + j];
+        const Line codes = lines(0, first + group + j);
         FACET_UNROLL for (int m = 0; m < M; ++m) {
           const __m256i four = four_bytes(x[m] + column + 4 * (group + j));
           const Ints product = {products<bits>(codes.low, four), products<bits>(codes.high, four)};
@@ -189,12 +194,12 @@ template <class P>
 using Blocks = simd::BlockKernels<Lanes, P>;
 
 // VDPBF16PS takes and gives zeros for subnormals whatever the mode; here the mode is set for the time of the call.
-void multiply_bf16(float* y, int64_t y_stride, const std::byte* panel, const ActivationRows& x, int64_t n,
-                   int64_t cols) {
+void multiply_bf16(float* y, int64_t y_stride, const std::byte* panels, int64_t n_panels, const ActivationRows& x,
+                   int64_t n, int64_t cols) {
   constexpr unsigned kFlushResults = 0x8000, kSubnormalsAreZero = 0x40;
   const unsigned mode = _mm_getcsr();
   _mm_setcsr(mode | kFlushResults | kSubnormalsAreZero);
-  simd::FloatKernels<Lanes>::fast_bf16(y, y_stride, panel, x, n, cols);
+  simd::FloatKernels<Lanes>::fast_bf16(y, y_stride, panels, n_panels, x, n, cols);
   _mm_setcsr(mode);
 }
 

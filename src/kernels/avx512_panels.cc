@@ -9,7 +9,7 @@
 
 FACET_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")
 
-#include "kernels/panels_simd.h"
+#include "kernels/block_products_simd.h"
 
 namespace facet::kernels::avx512 {
 namespace {
@@ -18,7 +18,12 @@ struct Lanes {
   using Floats = __m512;
   using Ints = __m512i;
   using Line = __m512i;
-  static constexpr int kTile = 8;
+  // Sums of tiles stay in registers: 12 whole ones and 12 float ones, beside the lines of two panels.
+  static constexpr int kPanels = 2;
+  template <int panels>
+  static constexpr int kTile = panels == 2 ? 6 : 8;
+  template <int panels>
+  static constexpr int kFloatTile = 12;
 
   FACET_INLINE static Floats zero() { return _mm512_setzero_ps(); }
   FACET_INLINE static Floats load(const float* from) { return _mm512_loadu_ps(from); }
@@ -87,15 +92,20 @@ struct Lanes {
     std::memcpy(&word, from, sizeof(word));
     return _mm512_set1_epi32(word);
   }
-  template <int bits, int bias, int n_lines, int M, int subs, class Lines>
-  FACET_INLINE static void dot(Ints (&isum)[M], const Lines& lines, int first, const int8_t* const (&x)[M], int column,
-                               const int32_t (&correction)[M][subs], int s) {
-    FACET_UNROLL for (int m = 0; m < M; ++m) isum[m] =
-        bias != 0 ? _mm512_set1_epi32(correction[m][s]) : _mm512_setzero_si512();
+  template <int bits, int bias, int n_lines, int N, int M, int subs, class Lines>
+  FACET_INLINE static void dot(Ints (&isum)[N][M], const Lines& lines, int first, const int8_t* const (&x)[M],
+                               int column, const int32_t (&correction)[M][subs], int s) {
+    FACET_UNROLL for (int m = 0; m < M; ++m) {
+      const Ints start = bias != 0 ? _mm512_set1_epi32(correction[m][s]) : _mm512_setzero_si512();
+      FACET_UNROLL for (int p = 0; p < N; ++p) isum[p][m] = start;
+    }
     FACET_UNROLL for (int j = 0; j < n_lines; ++j) {
-      const Line codes = lines[first + j];
-      FACET_UNROLL for (int m = 0; m < M; ++m) isum[m] =
-          _mm512_dpbusd_epi32(isum[m], codes, four_bytes(x[m] + column + 4 * j));
+      Line codes[N];
+      FACET_UNROLL for (int p = 0; p < N; ++p) codes[p] = lines(p, first + j);
+      FACET_UNROLL for (int m = 0; m < M; ++m) {
+        const __m512i four = four_bytes(x[m] + column + 4 * j);
+        FACET_UNROLL for (int p = 0; p < N; ++p) isum[p][m] = _mm512_dpbusd_epi32(isum[p][m], codes[p], four);
+      }
     }
   }
   FACET_INLINE static Floats add_pairs(Floats sum, Line pairs, const uint16_t* x) {

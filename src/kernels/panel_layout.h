@@ -85,9 +85,10 @@ struct BlockPanel {
 //   for (ChunkCursor<P> at(panel, cols); at.more(); at.next()) …
 template <class P>
 struct ChunkCursor {
-  const std::byte* chunk;
-  int64_t col = 0, cols;
+  const std::byte* chunk = nullptr;
+  int64_t col = 0, cols = 0;
 
+  ChunkCursor() = default;
   ChunkCursor(const std::byte* panel, int64_t all_cols) : chunk(panel), cols(all_cols) {}
   bool more() const { return col < cols; }
   int blocks() const { return static_cast<int>(std::min<int64_t>(kChunkBlocks, (cols - col) / kBlock)); }

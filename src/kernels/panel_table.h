@@ -14,8 +14,8 @@ inline int64_t row_of(const ActivationRows& x, int64_t m) { return x.index == nu
 inline constexpr size_t kPanelTypes = 28;
 using PanelTypes = std::array<PanelType, kPanelTypes>;
 
-inline void set_multiply(PanelTypes& all, DType type, decltype(PanelType::multiply_f32) multiply_f32,
-                         decltype(PanelType::multiply_fast) multiply_fast) {
+inline void set_multiply(PanelTypes& all, DType type, PanelType::Multiply multiply_f32,
+                         PanelType::Multiply multiply_fast) {
   for (PanelType& one : all) {
     if (one.type != type) continue;
     one.multiply_f32 = multiply_f32;

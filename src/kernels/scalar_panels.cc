@@ -33,7 +33,9 @@ void add_fast(float* y, const DecodedChunk& chunk, int cols, const int8_t* x, co
 
 // Of the block types.
 template <class P>
-struct BlockKernels {
+struct OnePanel {
+  static int64_t bytes(int64_t cols) { return P::panel_bytes(cols); }
+
   static void multiply_f32(float* y, int64_t y_stride, const std::byte* panel, const ActivationRows& x, int64_t n,
                            int64_t cols) {
     DecodedChunk chunk;
@@ -66,6 +68,25 @@ struct BlockKernels {
     }
   }
 };
+
+// The same, panel by panel.
+template <auto one_panel, auto panel_bytes>
+void multiply(float* y, int64_t y_stride, const std::byte* panels, int64_t n_panels, const ActivationRows& x, int64_t n,
+              int64_t cols) {
+  for (int64_t p = 0; p < n_panels; ++p)
+    one_panel(y + p * kPanelRows, y_stride, panels + p * panel_bytes(cols), x, n, cols);
+}
+
+template <class P>
+struct BlockKernels {
+  static constexpr auto multiply_f32 = multiply<OnePanel<P>::multiply_f32, OnePanel<P>::bytes>;
+  static constexpr auto multiply_fast = multiply<OnePanel<P>::multiply_fast, OnePanel<P>::bytes>;
+};
+
+template <class Stored, int kGroup>
+int64_t float_panel_bytes(int64_t cols) {
+  return (cols + kGroup - 1) / kGroup * kGroup * kPanelRows * static_cast<int64_t>(sizeof(Stored));
+}
 
 template <class Stored, float (*convert)(Stored), int kGroup>
 void multiply_floats(float* y, int64_t y_stride, const std::byte* panel, const ActivationRows& x, int64_t n,
@@ -108,10 +129,10 @@ void multiply_fast_bf16(float* y, int64_t y_stride, const std::byte* panel, cons
 float same(float value) { return value; }
 
 struct FloatKernels {
-  static constexpr auto f32 = multiply_floats<float, same, 1>;
-  static constexpr auto f16 = multiply_floats<uint16_t, half_to_float, 1>;
-  static constexpr auto bf16 = multiply_floats<uint16_t, bf16_to_float, 2>;
-  static constexpr auto fast_bf16 = multiply_fast_bf16;
+  static constexpr auto f32 = multiply<multiply_floats<float, same, 1>, float_panel_bytes<float, 1>>;
+  static constexpr auto f16 = multiply<multiply_floats<uint16_t, half_to_float, 1>, float_panel_bytes<uint16_t, 1>>;
+  static constexpr auto bf16 = multiply<multiply_floats<uint16_t, bf16_to_float, 2>, float_panel_bytes<uint16_t, 2>>;
+  static constexpr auto fast_bf16 = multiply<multiply_fast_bf16, float_panel_bytes<uint16_t, 2>>;
 };
 
 }  // namespace

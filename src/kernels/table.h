@@ -54,11 +54,11 @@ struct PanelType {
   void (*pack)(std::byte* panel, const std::byte* rows, int64_t stride, int n_rows, int64_t cols);
   // The exact values: 16 rows, stride floats apart.
   void (*unpack)(float* rows, int64_t stride, const std::byte* panel, int64_t cols);
-  // y[m * y_stride + 0…15] = panel · row m of x, for m < n. Any n >= 0. Always writes 16 outputs a row.
-  void (*multiply_f32)(float* y, int64_t y_stride, const std::byte* panel, const ActivationRows& x, int64_t n,
-                       int64_t cols);
-  void (*multiply_fast)(float* y, int64_t y_stride, const std::byte* panel, const ActivationRows& x, int64_t n,
-                        int64_t cols);
+  // y[m * y_stride + 16 p + 0…15] = panel p · row m of x, for p < n_panels consecutive panels and m < n. Any n and
+  // n_panels >= 0. Always writes 16 outputs a row and panel.
+  using Multiply = void (*)(float* y, int64_t y_stride, const std::byte* panels, int64_t n_panels,
+                            const ActivationRows& x, int64_t n, int64_t cols);
+  Multiply multiply_f32, multiply_fast;
 };
 
 // Storage of one KV head's keys and values in one block of 64 positions (docs/kv-cache.md):

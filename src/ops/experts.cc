@@ -66,25 +66,21 @@ void sort_pairs(ExpertScratch& scratch) {
   first[0] = 0;
 }
 
-constexpr int64_t kStripPanels = 8;
-constexpr int64_t kTileRows = 64;
-
-int64_t strips_of(const Weight& weight) { return (panel_count(weight) + kStripPanels - 1) / kStripPanels; }
+constexpr int64_t kTileRows = 96;
 
 // gate_up[pair] = W_gate_up[expert of the pair] x[row of the pair]; a unit is a strip of one expert's panels.
 void gate_up(Context& ctx, ExpertScratch& scratch, const Operand& x, const Linear& linear, int64_t pairs) {
   const PanelProduct product(ctx, linear.weight, x);
-  const int64_t strips = strips_of(linear.weight);
+  const int64_t strips = product.strips(), strip_panels = product.strip_panels();
   const Mat<float> out = Access::gate_up(scratch, pairs);
   const int32_t* first = Access::first(scratch);
   parallel(ctx, linear.weight.groups * strips, [&](int64_t unit, int) {
-    const int64_t expert = unit / strips, begin = unit % strips * kStripPanels;
-    const int64_t end = std::min(product.panels(), begin + kStripPanels);
+    const int64_t expert = unit / strips, begin = unit % strips * strip_panels;
+    const int64_t end = std::min(product.panels(), begin + strip_panels);
     for (int64_t at = first[expert]; at < first[expert + 1]; at += kTileRows) {
       const int64_t n = std::min<int64_t>(kTileRows, first[expert + 1] - at);
-      for (int64_t panel = begin; panel < end; ++panel)
-        product.multiply(row(out, at) + panel * kernels::kPanelRows, out.stride(), expert, panel,
-                         Access::pair_row(scratch) + at, n);
+      product.multiply(row(out, at) + begin * kernels::kPanelRows, out.stride(), expert, begin, end - begin,
+                       Access::pair_row(scratch) + at, n);
     }
   });
 }
@@ -100,7 +96,7 @@ void down(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Linear& line
     for (int64_t expert = 0; expert < linear.weight.groups; ++expert) {
       for (int64_t at = first[expert]; at < first[expert + 1]; at += kTileRows) {
         const int64_t n = std::min<int64_t>(kTileRows, first[expert + 1] - at);
-        product.multiply(part, kernels::kPanelRows, expert, panel, at, n);
+        product.multiply(part, kernels::kPanelRows, expert, panel, 1, at, n);
         for (int64_t m = 0; m < n; ++m)
           ctx.kernels->add_scaled(row(y, Access::pair_row(scratch)[at + m]) + column, part + m * kernels::kPanelRows,
                                   Access::pair_weight(scratch)[at + m], width);

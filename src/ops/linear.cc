@@ -9,26 +9,25 @@ namespace {
 
 int64_t padded(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// Panels and rows of one unit of work: weights of a strip stay in the second-level cache while its rows pass.
-constexpr int64_t kStripPanels = 8, kTileRows = 64;
+// Rows of one unit of work: they stay in the second-level cache, beside a strip of panels.
+constexpr int64_t kTileRows = 96;
 
 // How one linear's product is cut.
 struct Cut {
-  int64_t strips, tiles;
+  int64_t strip_panels = 0, strips = 0, tiles = 0;
   int64_t units() const { return strips * tiles; }
 };
 
-Cut cut_of(const Weight& weight, int64_t rows) {
-  const int64_t panels = panel_count(weight);
-  return {.strips = (panels + kStripPanels - 1) / kStripPanels, .tiles = (rows + kTileRows - 1) / kTileRows};
+Cut cut_of(const PanelProduct& product, int64_t rows) {
+  return {
+      .strip_panels = product.strip_panels(), .strips = product.strips(), .tiles = (rows + kTileRows - 1) / kTileRows};
 }
 
 void multiply_unit(const PanelProduct& product, const Mat<float>& y, const Cut& cut, int64_t unit) {
-  const int64_t strip = unit / cut.tiles, first_row = unit % cut.tiles * kTileRows;
+  const int64_t begin = unit / cut.tiles * cut.strip_panels, first_row = unit % cut.tiles * kTileRows;
   const int64_t n = std::min(kTileRows, y.rows() - first_row);
-  const int64_t end = std::min(product.panels(), (strip + 1) * kStripPanels);
-  for (int64_t panel = strip * kStripPanels; panel < end; ++panel)
-    product.multiply(row(y, first_row) + panel * kernels::kPanelRows, y.stride(), 0, panel, first_row, n);
+  const int64_t n_panels = std::min(product.panels() - begin, cut.strip_panels);
+  product.multiply(row(y, first_row) + begin * kernels::kPanelRows, y.stride(), 0, begin, n_panels, first_row, n);
 }
 
 }  // namespace
@@ -133,7 +132,7 @@ void linears(Context& ctx, std::span<const Mat<float>> ys, const Operand& operan
       ctx.observer->linear_input(
           {.id = linears[i]->id, .values = Operand::Access::f32(operand), .index = {}, .rows = rows});
     products[i] = PanelProduct(ctx, weight, operand);
-    cuts[i] = cut_of(weight, operand.rows());
+    cuts[i] = cut_of(products[i], operand.rows());
     units += cuts[i].units();
   }
   parallel(ctx, units, [&](int64_t unit, int) {

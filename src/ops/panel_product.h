@@ -29,47 +29,51 @@ class PanelProduct {
   }
 
   int64_t panels() const { return panels_; }
+  // Consecutive panels that make one unit of work: they stay in the second-level cache while rows pass, and threads do
+  // not wait long for each other. An even number, since the kernels like pairs.
+  int64_t strip_panels() const {
+    constexpr int64_t kStripBytes = 128 << 10, kMost = 8;
+    return std::clamp<int64_t>(kStripBytes / panel_bytes_ / 2 * 2, 2, kMost);
+  }
+  int64_t strips() const { return (panels_ + strip_panels() - 1) / strip_panels(); }
   // How many of a panel's 16 outputs exist.
   int64_t width(int64_t panel) const {
     return std::min<int64_t>(kernels::kPanelRows, weight_->rows - panel * kernels::kPanelRows);
   }
 
-  // y[m * y_stride + 0 … width(panel) - 1] for activation rows first … first + n - 1; only outputs that exist are
-  // written.
-  void multiply(float* y, int64_t y_stride, int64_t group, int64_t panel, int64_t first, int64_t n) const {
-    kernels::ActivationRows x = x_;
-    if (x.f32 != nullptr) x.f32 += first * x.stride_f32;
-    if (x.q8 != nullptr) x.q8 += first * x.stride_q8;
-    if (x.scale != nullptr) x.scale += first * x.stride_scale;
-    if (x.sums != nullptr) x.sums += first * x.stride_sums;
-    if (x.bf16 != nullptr) x.bf16 += first * x.stride_bf16;
-    multiply_rows(y, y_stride, group, panel, x, n);
+  // y[m * y_stride + 16 p + …] for activation rows first … first + n - 1 and panels `panel` + p, p < n_panels; only
+  // outputs that exist are written.
+  void multiply(float* y, int64_t y_stride, int64_t group, int64_t panel, int64_t n_panels, int64_t first,
+                int64_t n) const {
+    multiply_rows(y, y_stride, group, panel, n_panels, from_row(x_, first), n);
   }
   // The same for the activation rows index[0] … index[n - 1].
-  void multiply(float* y, int64_t y_stride, int64_t group, int64_t panel, const int32_t* index, int64_t n) const {
+  void multiply(float* y, int64_t y_stride, int64_t group, int64_t panel, int64_t n_panels, const int32_t* index,
+                int64_t n) const {
     kernels::ActivationRows x = x_;
     x.index = index;
-    multiply_rows(y, y_stride, group, panel, x, n);
+    multiply_rows(y, y_stride, group, panel, n_panels, x, n);
   }
 
  private:
-  // The kernel writes all 16 outputs: those of the last panel that do not exist go to a buffer of their own.
-  void multiply_rows(float* y, int64_t y_stride, int64_t group, int64_t panel, kernels::ActivationRows x,
-                     int64_t n) const {
+  // The kernel writes all 16 outputs of a panel: those of the last panel that do not exist go to a buffer of their own.
+  void multiply_rows(float* y, int64_t y_stride, int64_t group, int64_t panel, int64_t n_panels,
+                     const kernels::ActivationRows& x, int64_t n) const {
     const std::byte* bytes = weight_->data.data() + (group * panels_ + panel) * panel_bytes_;
-    const int64_t wanted = width(panel);
-    if (wanted == kernels::kPanelRows) {
-      multiply_(y, y_stride, bytes, x, n, weight_->cols);
-      return;
-    }
+    const int64_t wanted = width(panel + n_panels - 1), whole = wanted == kernels::kPanelRows ? n_panels : n_panels - 1;
+    multiply_(y, y_stride, bytes, whole, x, n, weight_->cols);
+    if (whole == n_panels) return;
+    y += whole * kernels::kPanelRows;
+    bytes += whole * panel_bytes_;
     for (int64_t m = 0; m < n; ++m) {
-      alignas(64) float whole[kernels::kPanelRows];
-      multiply_(whole, kernels::kPanelRows, bytes, one_row(x, m), 1, weight_->cols);
-      std::copy_n(whole, wanted, y + m * y_stride);
+      alignas(64) float all[kernels::kPanelRows];
+      multiply_(all, kernels::kPanelRows, bytes, 1, from_row(x, m), 1, weight_->cols);
+      std::copy_n(all, wanted, y + m * y_stride);
     }
   }
 
-  static kernels::ActivationRows one_row(kernels::ActivationRows x, int64_t m) {
+  // The rows from row m on.
+  static kernels::ActivationRows from_row(kernels::ActivationRows x, int64_t m) {
     const int64_t i = x.index != nullptr ? x.index[m] : m;
     x.index = nullptr;
     if (x.f32 != nullptr) x.f32 += i * x.stride_f32;
@@ -83,7 +87,7 @@ class PanelProduct {
   const Weight* weight_ = nullptr;
   kernels::ActivationRows x_;
   int64_t panels_ = 0, panel_bytes_ = 0;
-  void (*multiply_)(float*, int64_t, const std::byte*, const kernels::ActivationRows&, int64_t, int64_t) = nullptr;
+  kernels::PanelType::Multiply multiply_ = nullptr;
 };
 
 }  // namespace facet::ops

@@ -51,7 +51,7 @@ constexpr float kUntouched = 12345;
 std::vector<float> product(const PanelType& type, bool fast, const std::vector<std::byte>& panel,
                            const ActivationRows& x, int64_t n, int64_t cols) {
   std::vector<float> y(static_cast<size_t>(n * kStride + 1), kUntouched);
-  (fast ? type.multiply_fast : type.multiply_f32)(y.data(), kStride, panel.data(), x, n, cols);
+  (fast ? type.multiply_fast : type.multiply_f32)(y.data(), kStride, panel.data(), 1, x, n, cols);
   return y;
 }
 
@@ -312,6 +312,40 @@ TEST(Panels, Bf16ProductsFlushSubnormals) {
     const auto panel = packed(panels, one, 1, 1);
     EXPECT_EQ(product(panels, true, panel, y.view(), 1, 1)[0], 0.0f) << name(table.isa);
     EXPECT_EQ(product(panels, false, panel, y.view(), 1, 1)[0], 0x1p-33f) << name(table.isa);
+  }
+}
+
+// Consecutive panels in one call: what each gives alone, and nothing beside it.
+TEST(Panels, SeveralPanelsGiveWhatEachGivesAlone) {
+  std::mt19937 random(12);
+  constexpr int64_t kMost = 5, kWide = kMost * kPanelRows + 3;
+  for (DType type : kTypes) {
+    const int64_t cols = widths(type)[2];
+    const PanelType& scalar = *scalar_table().panel(type);
+    std::vector<std::vector<std::byte>> panels;
+    std::vector<std::byte> all;
+    for (int64_t p = 0; p < kMost; ++p) {
+      panels.push_back(packed(scalar, testing::random_rows(type, 16, cols, random), 16, cols));
+      all.insert(all.end(), panels.back().begin(), panels.back().end());
+    }
+    const Activations x = testing::random_activations(13, cols, random);
+    for (const Table& table : testing::kernel_tables())
+      for (bool fast : {false, true})
+        for (int64_t n_panels : {0, 2, 5})
+          for (int64_t n : {1, 13}) {
+            const PanelType& kernels = *table.panel(type);
+            std::vector<float> expected(static_cast<size_t>(n * kWide), kUntouched), y = expected;
+            (fast ? kernels.multiply_fast : kernels.multiply_f32)(y.data(), kWide, all.data(), n_panels, x.view(), n,
+                                                                  cols);
+            for (int64_t p = 0; p < n_panels; ++p) {
+              const auto alone = product(scalar, fast, panels[static_cast<size_t>(p)], x.view(), n, cols);
+              for (int64_t m = 0; m < n; ++m)
+                std::copy_n(&alone[static_cast<size_t>(m * kStride)], kPanelRows,
+                            &expected[static_cast<size_t>(m * kWide + p * kPanelRows)]);
+            }
+            ASSERT_TRUE(same_bits(y, expected)) << name(table.isa) << ' ' << name(type) << (fast ? " fast " : " f32 ")
+                                                << n_panels << " panels, " << n << " rows";
+          }
   }
 }
 
