@@ -3,7 +3,8 @@
 // spread over all lanes. Each lane adds in ascending order, so that a query's result does not depend on its tile.
 //
 // V has, besides: pairs_f32, pairs_f16, pairs_bf16 (16 stored pairs to their even and odd halves), inside (lanes whose
-// key lies in [begin, end), `otherwise` in the rest), kQueryTile (queries that share one reading of a block).
+// key lies in [begin, end), `otherwise` in the rest), kQueryTile (queries that share one reading of a block), and
+// kMultipliesPairs: whether add_pairs (sum + two products of bf16 in each lane) is one instruction.
 #pragma once
 
 #include "kernels/lanes_simd.h"
@@ -32,6 +33,9 @@ struct PairsBf16 {
   }
 };
 
+// How far ahead of the cells in use the next are asked for: blocks of a long context come from memory.
+inline constexpr int kCellsAhead = 4096;
+
 // Q queries' sums in 32 lanes.
 template <class V, int Q>
 struct Sums {
@@ -46,6 +50,7 @@ FACET_INLINE void add_products(Sums<V, Q>& sums, const float* weights, int64_t s
   constexpr int kRowBytes = 64 * Pairs::kBytes;
   for (int64_t i = 0; i < n; i += 2, cells += kRowBytes) {
     Floats even[2], odd[2];
+    FACET_UNROLL for (int line = 0; line < kRowBytes; line += 64) __builtin_prefetch(cells + kCellsAhead + line);
     Pairs::load(cells, even[0], odd[0]);
     Pairs::load(cells + kRowBytes / 2, even[1], odd[1]);
     FACET_UNROLL for (int q = 0; q < Q; ++q) {
@@ -61,12 +66,25 @@ FACET_INLINE void add_products(Sums<V, Q>& sums, const float* weights, int64_t s
     }
   }
 }
+// The same with bf16 weights, two at a time.
+template <class V, class Pairs, int Q>
+FACET_INLINE void add_products(Sums<V, Q>& sums, const uint16_t* weights, int64_t stride, int64_t n,
+                               const std::byte* cells) {
+  for (int64_t i = 0; i < n; i += 2, cells += 128) {
+    __builtin_prefetch(cells + kCellsAhead);
+    __builtin_prefetch(cells + kCellsAhead + 64);
+    FACET_UNROLL for (int q = 0; q < Q; ++q) {
+      sums.lane[q][0] = V::add_pairs(sums.lane[q][0], cells, weights + q * stride + i);
+      sums.lane[q][1] = V::add_pairs(sums.lane[q][1], cells + 64, weights + q * stride + i);
+    }
+  }
+}
 
 template <class V, class Pairs>
 struct KvKernels {
-  // Scores of Q queries and 32 keys.
-  template <int Q>
-  static void half_scores(float* scores, const float* q, int64_t q_stride, const std::byte* keys, int64_t head_dim,
+  // Scores of Q queries and 32 keys. Weight: float or bf16, here and below.
+  template <int Q, class Weight>
+  static void half_scores(float* scores, const Weight* q, int64_t q_stride, const std::byte* keys, int64_t head_dim,
                           float scale) {
     Sums<V, Q> sums;
     FACET_UNROLL for (int i = 0; i < Q; ++i) sums.lane[i][0] = sums.lane[i][1] = V::zero();
@@ -77,7 +95,8 @@ struct KvKernels {
     }
   }
 
-  static void scores(float* scores, const float* q, int64_t q_stride, int64_t n, const std::byte* k_block,
+  template <class Weight>
+  static void scores(float* scores, const Weight* q, int64_t q_stride, int64_t n, const std::byte* k_block,
                      int64_t head_dim, float scale) {
     constexpr int T = V::kQueryTile;
     const int64_t half_bytes = 32 * padded_head(head_dim) * Pairs::kBytes;
@@ -95,8 +114,8 @@ struct KvKernels {
   }
 
   // 32 values of d (or `width`, at the end of a head) of Q queries.
-  template <int Q>
-  static void strip(float* acc, int64_t acc_stride, const float* p, const std::byte* values, int64_t width) {
+  template <int Q, class Weight>
+  static void strip(float* acc, int64_t acc_stride, const Weight* p, const std::byte* values, int64_t width) {
     Sums<V, Q> sums;
     FACET_UNROLL for (int i = 0; i < Q; ++i) {
       sums.lane[i][0] = load<V>(acc + i * acc_stride, width, 0);
@@ -109,7 +128,8 @@ struct KvKernels {
     }
   }
 
-  static void accumulate(float* acc, int64_t acc_stride, const float* p, int64_t n, const std::byte* v_block,
+  template <class Weight>
+  static void accumulate(float* acc, int64_t acc_stride, const Weight* p, int64_t n, const std::byte* v_block,
                          int64_t head_dim) {
     constexpr int T = V::kQueryTile;
     constexpr int64_t kStripBytes = 32 * kKvBlockKeys * Pairs::kBytes;
@@ -191,8 +211,8 @@ struct SoftmaxKernels {
 
 template <class Kernels>
 void use(KvType& type) {
-  type.scores = Kernels::scores;
-  type.accumulate = Kernels::accumulate;
+  type.scores = Kernels::template scores<float>;
+  type.accumulate = Kernels::template accumulate<float>;
 }
 
 // The scalar tier's storage with this tier's products.
@@ -204,7 +224,13 @@ std::array<KvType, 3> kv_table() {
     switch (types[i].type) {
       case DType::f32: use<KvKernels<V, PairsF32<V>>>(types[i]); break;
       case DType::f16: use<KvKernels<V, PairsF16<V>>>(types[i]); break;
-      default: use<KvKernels<V, PairsBf16<V>>>(types[i]); break;
+      default:
+        use<KvKernels<V, PairsBf16<V>>>(types[i]);
+        if constexpr (V::kMultipliesPairs) {
+          types[i].scores_bf16 = KvKernels<V, PairsBf16<V>>::template scores<uint16_t>;
+          types[i].accumulate_bf16 = KvKernels<V, PairsBf16<V>>::template accumulate<uint16_t>;
+        }
+        break;
     }
   }
   return types;

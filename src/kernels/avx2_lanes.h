@@ -14,6 +14,7 @@ struct Lanes {
     __m256d part[4];
   };
   static constexpr int kQueryTile = 2;
+  static constexpr bool kMultipliesPairs = false;
   static constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
   FACET_INLINE static Floats zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }

@@ -101,6 +101,18 @@ struct Lanes {
     even = floats(_mm512_slli_epi32(pairs, 16));
     odd = floats(_mm512_and_si512(pairs, _mm512_set1_epi32(-0x10000)));
   }
+  // Σ of two products in each lane: of a stored pair and the pair at x.
+  static constexpr bool kMultipliesPairs = true;
+  FACET_INLINE static Floats add_pairs(Floats sum, const std::byte* pairs, const uint16_t* x) {
+    int32_t two;
+    std::memcpy(&two, x, sizeof(two));
+    const __m512i cells = _mm512_loadu_si512(pairs), both = _mm512_set1_epi32(two);
+#if defined(FACET_EMULATE_AVX512)
+    return _mm512_dpbf16_ps(sum, cells, both);
+#else
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(cells), reinterpret_cast<__m512bh>(both));
+#endif
+  }
   // Bits 0 … n - 1.
   FACET_INLINE static unsigned below(int n) { return n <= 0 ? 0u : n >= 16 ? 0xffffu : (1u << n) - 1; }
   FACET_INLINE static Floats inside(Floats x, Floats otherwise, int begin, int end) {

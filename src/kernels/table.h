@@ -86,6 +86,13 @@ struct KvType {
   // acc[q * acc_stride + d] = fma over the 64 keys in ascending order of p[q * 64 + key] * value[key][d].
   void (*accumulate)(float* acc, int64_t acc_stride, const float* p, int64_t n, const std::byte* v_block,
                      int64_t head_dim);
+  // The same for queries and probabilities in bf16, in twos, as the processor multiplies them: an odd position first.
+  // Zero-padded: a query to head_dim rounded up to an even number. For fast arithmetic; null where the tier has no such
+  // products or the type is not bf16.
+  void (*scores_bf16)(float* scores, const uint16_t* q, int64_t q_stride, int64_t n, const std::byte* k_block,
+                      int64_t head_dim, float scale) = nullptr;
+  void (*accumulate_bf16)(float* acc, int64_t acc_stride, const uint16_t* p, int64_t n, const std::byte* v_block,
+                          int64_t head_dim) = nullptr;
 };
 
 struct Table {

@@ -27,10 +27,22 @@ constexpr SoftmaxState kEmpty{.max = -std::numeric_limits<float>::infinity(), .s
 
 // Memory of one running softmax over a tile: states, then weighted values.
 int64_t partial_floats(int64_t head_dim) { return kTileQueries * (2 + kernels::padded_head(head_dim)); }
-// Memory of a thread: queries, scores and two partials.
-int64_t thread_floats(int64_t head_dim) {
-  return kTileQueries * (kernels::padded_head(head_dim) + kKvBlockKeys) + 2 * partial_floats(head_dim);
-}
+// A tile's queries and scores, and both in bf16 (scores as probabilities).
+int64_t tile_floats(int64_t head_dim) { return kTileQueries * (kernels::padded_head(head_dim) + kKvBlockKeys) * 3 / 2; }
+// Memory of a thread: a tile and two partials.
+int64_t thread_floats(int64_t head_dim) { return tile_floats(head_dim) + 2 * partial_floats(head_dim); }
+
+struct TileMemory {
+  TileMemory(float* memory, int64_t head_dim)
+      : q(memory),
+        scores(q + kTileQueries * kernels::padded_head(head_dim)),
+        q_bf16(static_cast<uint16_t*>(static_cast<void*>(scores + kTileQueries * kKvBlockKeys))),
+        p_bf16(q_bf16 + kTileQueries * kernels::padded_head(head_dim)),
+        rest(memory + tile_floats(head_dim)) {}
+  float *q, *scores;
+  uint16_t *q_bf16, *p_bf16;
+  float* rest;
+};
 
 class Partial {
  public:
@@ -61,6 +73,7 @@ struct Task {
   std::span<const KvView> views;
   std::span<const QueryRow> rows;
   const AttentionShape& shape;
+  bool fast = false;  // bf16 queries and probabilities where the kernels multiply them
   std::span<const Tile> tiles = {};
 
   int64_t group_heads() const { return shape.heads / shape.kv_heads; }
@@ -93,13 +106,16 @@ class Unit {
   int64_t end_group() const { return (end_ + kKvGroupKeys - 1) / kKvGroupKeys; }
 
   // Queries of the unit, one after the other: row by row, head by head.
-  void gather(float* q) const {
+  void gather(const TileMemory& memory) const {
     const int64_t d = task_.shape.head_dim, stride = kernels::padded_head(d);
-    for (int64_t i = 0; i < queries(); ++i) std::copy_n(query(i), d, q + i * stride);
+    for (int64_t i = 0; i < queries(); ++i) {
+      std::copy_n(query(i), d, memory.q + i * stride);
+      if (task_.fast) task_.kernels.round_bf16(memory.q_bf16 + i * stride, query(i), d);
+    }
   }
 
-  // The online softmax over one group of keys, from its beginning. Memory: scores of the tile.
-  void compute_group(int64_t group, const Partial& partial, const float* q, float* scores) const {
+  // The online softmax over one group of keys, from its beginning.
+  void compute_group(int64_t group, const Partial& partial, const TileMemory& memory) const {
     partial.clear(queries());
     for (int64_t block = group * kGroupBlocks; block < (group + 1) * kGroupBlocks; ++block) {
       std::array<int, kTileQueries> from, to;
@@ -108,7 +124,7 @@ class Unit {
       for (int64_t first = 0, last; first < queries(); first = last) {
         const auto sees = [&](int64_t i) { return from[static_cast<size_t>(i)] < to[static_cast<size_t>(i)]; };
         for (last = first + 1; last < queries() && sees(last) == sees(first);) ++last;
-        if (sees(first)) step(block, first, last - first, from.data(), to.data(), partial, q, scores);
+        if (sees(first)) step(block, first, last - first, from.data(), to.data(), partial, memory);
       }
     }
   }
@@ -149,18 +165,29 @@ class Unit {
 
   // n queries over one block.
   void step(int64_t block, int64_t first, int64_t n, const int* from, const int* to, const Partial& partial,
-            const float* q, float* scores) const {
+            const TileMemory& memory) const {
     const KvView& view = task_.views[static_cast<size_t>(slot())];
     const BlockId id = view.table[static_cast<size_t>(block)];
     FACET_CHECK(id >= 0 && block * kKvBlockKeys < view.end);
     const int64_t d = task_.shape.head_dim, stride = partial.stride();
-    float* acc = partial.acc() + first * stride;
-    KvAccess::k_type(*view.blocks, view.layer)
-        .scores(scores, q + first * stride, stride, n, KvAccess::k(*view.blocks, view.layer, id, kv_head_), d,
-                task_.shape.scale);
+    const float scale = task_.shape.scale;
+    const kernels::KvType& k_type = KvAccess::k_type(*view.blocks, view.layer);
+    const kernels::KvType& v_type = KvAccess::v_type(*view.blocks, view.layer);
+    const std::byte* k = KvAccess::k(*view.blocks, view.layer, id, kv_head_);
+    const std::byte* v = KvAccess::v(*view.blocks, view.layer, id, kv_head_);
+    float *acc = partial.acc() + first * stride, *scores = memory.scores;
+
+    if (task_.fast && k_type.scores_bf16 != nullptr)
+      k_type.scores_bf16(scores, memory.q_bf16 + first * stride, stride, n, k, d, scale);
+    else
+      k_type.scores(scores, memory.q + first * stride, stride, n, k, d, scale);
     task_.kernels.softmax_step(scores, partial.states() + first, acc, stride, from + first, to + first, n, d);
-    KvAccess::v_type(*view.blocks, view.layer)
-        .accumulate(acc, stride, scores, n, KvAccess::v(*view.blocks, view.layer, id, kv_head_), d);
+    if (task_.fast && v_type.accumulate_bf16 != nullptr) {
+      task_.kernels.round_bf16(memory.p_bf16, scores, n * kKvBlockKeys);
+      v_type.accumulate_bf16(acc, stride, memory.p_bf16, n, v, d);
+    } else {
+      v_type.accumulate(acc, stride, scores, n, v, d);
+    }
   }
 
   const Task& task_;
@@ -200,15 +227,13 @@ namespace {
 void attend_whole(Context& ctx, const Task& task, AttentionScratch& scratch) {
   const int64_t d = task.shape.head_dim;
   parallel(ctx, task.units(), [&](int64_t unit, int thread) {
-    float* q = AttentionAccess::thread(scratch, thread);
-    float* scores = q + kTileQueries * kernels::padded_head(d);
-    const Partial total(scores + kTileQueries * kKvBlockKeys, d);
-    const Partial group(scores + kTileQueries * kKvBlockKeys + partial_floats(d), d);
+    const TileMemory memory(AttentionAccess::thread(scratch, thread), d);
+    const Partial total(memory.rest, d), group(memory.rest + partial_floats(d), d);
     const Unit work(task, unit);
-    work.gather(q);
+    work.gather(memory);
     total.clear(work.queries());
     for (int64_t g = work.first_group(); g < work.end_group(); ++g) {
-      work.compute_group(g, group, q, scores);
+      work.compute_group(g, group, memory);
       work.fold(total, group);
     }
     work.finish(total);
@@ -223,11 +248,10 @@ void attend_split(Context& ctx, const Task& task, AttentionScratch& scratch, int
   for (int64_t round = first_group; round < end_group; round += kRoundGroups) {
     const int64_t groups = std::min(kRoundGroups, end_group - round);
     parallel(ctx, units * groups, [&](int64_t i, int thread) {
-      float* q = AttentionAccess::thread(scratch, thread);
+      const TileMemory memory(AttentionAccess::thread(scratch, thread), d);
       const Unit work(task, i / groups);
-      work.gather(q);
-      work.compute_group(round + i % groups, partial(i / groups, 1 + i % groups), q,
-                         q + kTileQueries * kernels::padded_head(d));
+      work.gather(memory);
+      work.compute_group(round + i % groups, partial(i / groups, 1 + i % groups), memory);
     });
     parallel(ctx, units, [&](int64_t i, int) {
       const Unit work(task, i);
@@ -283,7 +307,13 @@ void attend(Context& ctx, Mat<float> out, Mat<const float> q, std::span<const Kv
             std::span<const QueryRow> rows, const AttentionShape& shape, AttentionScratch& scratch) {
   FACET_CHECK(q.rows() == static_cast<int64_t>(rows.size()) && q.cols() == shape.heads * shape.head_dim);
   FACET_CHECK(out.rows() == q.rows() && out.cols() == q.cols() && shape.heads % shape.kv_heads == 0);
-  Task task{.kernels = *ctx.kernels, .out = out, .q = q, .views = views, .rows = rows, .shape = shape};
+  Task task{.kernels = *ctx.kernels,
+            .out = out,
+            .q = q,
+            .views = views,
+            .rows = rows,
+            .shape = shape,
+            .fast = ctx.arithmetic == Arithmetic::fast};
   const std::span<Tile> tiles = AttentionAccess::tiles(scratch);
   FACET_CHECK(rows.size() <= tiles.size());
   task.tiles = tiles.first(static_cast<size_t>(cut(tiles, rows, task.tile_rows())));

@@ -141,6 +141,61 @@ TEST(AttentionKernels, AddWeightedValues) {
   });
 }
 
+std::vector<uint16_t> rounded(const std::vector<float>& values) {
+  std::vector<uint16_t> bf16;
+  for (float x : values) bf16.push_back(float_to_bf16(x));
+  return bf16;
+}
+
+// Products of bf16 in twos: exact sums of rounded factors, within the rounding of the sums.
+TEST(AttentionKernels, MultiplyPairsOfBf16) {
+  bool some = false;
+  everywhere([&](const Table& table, const KvType& kv, int64_t d) {
+    EXPECT_EQ(kv.scores_bf16 == nullptr, kv.accumulate_bf16 == nullptr);
+    EXPECT_EQ(kv.scores_bf16 != nullptr, table.isa == Isa::avx512 && kv.type == DType::bf16);
+    if (kv.scores_bf16 == nullptr) return;
+    some = true;
+    const Block k(kv, d, true, 1100), v(kv, d, false, 1200);
+    const int64_t n = 13, stride = padded_head(d);
+    std::vector<float> q = random_row(n * stride, 3, 1300), p = random_row(n * kKvBlockKeys, 1, 1400);
+    for (int64_t i = 0; i < n * stride; ++i)
+      if (i % stride >= d) q[static_cast<size_t>(i)] = 0;
+    for (float& x : p) x = std::fabs(x);
+    const std::vector<uint16_t> q16 = rounded(q), p16 = rounded(p);
+    std::vector<float> scores(static_cast<size_t>(n * kKvBlockKeys)), acc(static_cast<size_t>(n * stride), 1.0f);
+    kv.scores_bf16(scores.data(), q16.data(), stride, n, k.bytes.data(), d, 0.5f);
+    kv.accumulate_bf16(acc.data(), stride, p16.data(), n, v.bytes.data(), d);
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t key = 0; key < kKvBlockKeys; ++key) {
+        double sum = 0, size = 0;
+        for (int64_t j = 0; j < d; ++j) {
+          const double product = double{bf16_to_float(q16[static_cast<size_t>(i * stride + j)])} *
+                                 double{k.cells[static_cast<size_t>(key * d + j)]};
+          sum += product, size += std::fabs(product);
+        }
+        ASSERT_NEAR(scores[static_cast<size_t>(i * kKvBlockKeys + key)], 0.5 * sum,
+                    kUnit * static_cast<double>(d + 2) * size);
+      }
+      for (int64_t j = 0; j < d; ++j) {
+        double sum = 1, size = 1;
+        for (int64_t key = 0; key < kKvBlockKeys; ++key) {
+          const double product = double{bf16_to_float(p16[static_cast<size_t>(i * kKvBlockKeys + key)])} *
+                                 double{v.cells[static_cast<size_t>(key * d + j)]};
+          sum += product, size += std::fabs(product);
+        }
+        ASSERT_NEAR(acc[static_cast<size_t>(i * stride + j)], sum, kUnit * (kKvBlockKeys + 2) * size);
+      }
+      // The row law: a query alone gets the same bits.
+      std::vector<float> one(kKvBlockKeys), one_acc(static_cast<size_t>(stride), 1.0f);
+      kv.scores_bf16(one.data(), q16.data() + i * stride, stride, 1, k.bytes.data(), d, 0.5f);
+      EXPECT_EQ(std::memcmp(one.data(), scores.data() + i * kKvBlockKeys, sizeof(float) * kKvBlockKeys), 0);
+      kv.accumulate_bf16(one_acc.data(), stride, p16.data() + i * kKvBlockKeys, 1, v.bytes.data(), d);
+      EXPECT_EQ(std::memcmp(one_acc.data(), acc.data() + i * stride, sizeof(float) * static_cast<size_t>(d)), 0);
+    }
+  });
+  if (!some) GTEST_SKIP() << "no tier here multiplies pairs";
+}
+
 TEST(AttentionKernels, GiveAQueryTheSameBitsInEveryTile) {
   everywhere([](const Table&, const KvType& kv, int64_t d) {
     const int64_t n = 13;

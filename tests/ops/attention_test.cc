@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -38,6 +39,7 @@ struct Setup {
   std::vector<int64_t> lengths = {100};  // of each sequence
   int64_t window = 0;                    // 0: full
   DType type = DType::f32;
+  Arithmetic arithmetic = Arithmetic::f32;
 };
 
 // A cache with sequences in it, everything nobody may read poisoned.
@@ -76,7 +78,7 @@ class World {
   // Output of the given rows, `chunk` rows a call.
   Matrix<float> attend(Matrix<float>& q, const std::vector<QueryRow>& rows, int threads, int64_t chunk) {
     ThreadPool pool(threads);
-    Context ctx{.kernels = s_.table, .pool = &pool};
+    Context ctx{.kernels = s_.table, .pool = &pool, .arithmetic = s_.arithmetic};
     const int64_t t = static_cast<int64_t>(rows.size());
     AttentionScratch scratch = AttentionScratch::allocate(threads, t, s_.heads, s_.head_dim, 1 << 20).value();
     auto out = Matrix<float>::allocate(t, s_.heads * s_.head_dim).value();
@@ -118,10 +120,12 @@ class World {
   }
 
   // Scores reach |q| |k| d scale in size and carry float errors of that size; values are below 1.
-  void check(Matrix<float>& q, const std::vector<QueryRow>& rows) {
+  void check(Matrix<float>& q, const std::vector<QueryRow>& rows) { check(q, rows, 0); }
+  // more: what the arithmetic adds to the bound.
+  void check(Matrix<float>& q, const std::vector<QueryRow>& rows, double more) {
     Matrix<float> out = attend(q, rows);
     const double score = 2 * 2 * static_cast<double>(shape_.scale) * static_cast<double>(s_.head_dim);
-    const double bound = 0x1p-24 * (score * 0.25 * static_cast<double>(s_.head_dim) + 600);
+    const double bound = more + 0x1p-24 * (score * 0.25 * static_cast<double>(s_.head_dim) + 600);
     for (size_t t = 0; t < rows.size(); ++t) {
       for (int64_t head = 0; head < s_.heads; ++head) {
         const std::vector<double> want = expected(row(q.view(), static_cast<int64_t>(t)), rows[t], head);
@@ -175,6 +179,28 @@ TEST(Attend, MatchesTheFormulaInEveryStorageType) {
   }
 }
 
+// Fast arithmetic rounds queries and probabilities to bf16 where the tier multiplies pairs. Probabilities err by 2^-9
+// of themselves, so an output by 2^-8 of the largest value; queries are bf16 here already.
+TEST(Attend, FastArithmeticStaysWithinTheRoundingOfItsFactors) {
+  for (const kernels::Table& table : testing::kernel_tables()) {
+    for (const DType type : {DType::f32, DType::f16, DType::bf16}) {
+      SCOPED_TRACE(::testing::Message() << name(table.isa) << ' ' << facet::name(type));
+      World world({.table = &table,
+                   .heads = 3,
+                   .kv_heads = 1,
+                   .head_dim = 7,
+                   .lengths = {140},
+                   .type = type,
+                   .arithmetic = Arithmetic::fast});
+      const std::vector<QueryRow> rows = {world.sees(0, 0), world.sees(0, 70), world.sees(0, 139)};
+      Matrix<float> q = world.queries(rows.size());
+      for (int64_t i = 0; i < q.rows(); ++i)
+        for (int64_t j = 0; j < q.cols(); ++j) row(q.view(), i)[j] = stored(DType::bf16, row(q.view(), i)[j]);
+      world.check(q, rows, table.kv(type)->scores_bf16 != nullptr ? 0x1p-8 : 0);
+    }
+  }
+}
+
 TEST(Attend, MatchesTheFormulaAcrossGroupsOfKeys) {
   for (const int64_t window : {0, 1, 64, 100, 512}) {
     World world({.lengths = {1100}, .window = window});
@@ -204,8 +230,8 @@ std::vector<QueryRow> mixed_rows(const World& world) {
 TEST(Attend, BitsDoNotDependOnTheCut) {
   for (const kernels::Table& table : testing::kernel_tables()) {
     if (testing::is_emulated(table)) continue;
-    for (const int64_t window : {0, 200}) {
-      for (const auto& [heads, kv_heads] : {std::pair<int64_t, int64_t>{8, 1}, {4, 2}}) {
+    for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::fast}) {
+      for (const auto& [heads, kv_heads, window] : {std::array<int64_t, 3>{8, 1, 0}, {8, 1, 200}, {4, 2, 200}}) {
         SCOPED_TRACE(::testing::Message() << name(table.isa) << " window " << window << " heads " << heads);
         World world({.table = &table,
                      .heads = heads,
@@ -213,7 +239,8 @@ TEST(Attend, BitsDoNotDependOnTheCut) {
                      .head_dim = 16,
                      .lengths = {600, 70, 2300},
                      .window = window,
-                     .type = DType::bf16});
+                     .type = DType::bf16,
+                     .arithmetic = arithmetic});
         const std::vector<QueryRow> rows = mixed_rows(world);
         Matrix<float> q = world.queries(rows.size());
         Matrix<float> whole = world.attend(q, rows);
