@@ -96,17 +96,14 @@ std::optional<std::vector<float>> GgufValue::floats() const {
   return out;
 }
 
-// The reader has checked that every length stays inside the bytes.
 std::optional<std::vector<std::string_view>> GgufValue::strings() const {
   if (!is_array() || element != GgufType::string) return std::nullopt;
   std::vector<std::string_view> out;
   out.reserve(count);
-  Bytes rest = bytes;
-  for (size_t i = 0; i < count; ++i) {
-    const uint64_t length = load<uint64_t>(rest, 0);
-    out.push_back(as_text(rest.subspan(sizeof length, length)));
-    rest = rest.subspan(sizeof length + length);
-  }
+  each_string([&](std::string_view string) {
+    out.push_back(string);
+    return true;
+  });
   return out;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,6 +38,17 @@ class GgufValue {
   std::optional<std::vector<int64_t>> integers() const;
   std::optional<std::vector<float>> floats() const;
   std::optional<std::vector<std::string_view>> strings() const;  // views into the file
+  // The same one by one, without the vector, until take(string) is false. Requires strings.
+  template <class Take>
+  void each_string(Take take) const {
+    Bytes rest = bytes;  // the reader has checked that every length stays inside
+    for (uint64_t i = 0; i < count; ++i) {
+      uint64_t length;
+      std::memcpy(&length, rest.data(), sizeof length);
+      if (!take(as_text(rest.subspan(sizeof length, length)))) return;
+      rest = rest.subspan(sizeof length + length);
+    }
+  }
 };
 
 class GgufMetadata {

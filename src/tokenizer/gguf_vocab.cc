@@ -23,7 +23,8 @@ class Reader {
     FACET_TRY(const std::optional<std::string_view> pre, metadata_.string("tokenizer.ggml.pre"));
     if (*model != "gemma4" && *model != "llama")
       return file_.unsupported("tokenizer is of another kind", "gemma4 or llama", excerpt(*model));
-    FACET_TRY(file_.strings, strings(kTokens));
+    FACET_TRY(const formats::GgufValue* tokens, array_of_strings(kTokens));
+    file_.strings = *tokens->strings();
     FACET_TRY_VOID(read_types());
     const bool gemma4 = *model == "gemma4" || pre == "gemma4";
     file_.algorithm = gemma4 || metadata_.find(kMerges) != nullptr ? Algorithm::ranked_merges : Algorithm::scores;
@@ -44,11 +45,11 @@ class Reader {
     return value;
   }
 
-  Result<std::vector<std::string_view>> strings(std::string_view key) const {
+  Result<const formats::GgufValue*> array_of_strings(std::string_view key) const {
     FACET_TRY(const formats::GgufValue* value, array(key));
-    std::optional<std::vector<std::string_view>> strings = value->strings();
-    if (!strings) return file_.corrupt(cat(key, " has the wrong type"), "strings", name(value->element));
-    return *std::move(strings);
+    if (value->element != formats::GgufType::string)
+      return file_.corrupt(cat(key, " has the wrong type"), "strings", name(value->element));
+    return value;
   }
 
   // An array with one element for each token.
@@ -73,15 +74,19 @@ class Reader {
 
   // Tokens hold no plain space, so the first one after the first byte separates.
   Result<void> read_merges() {
-    FACET_TRY(const std::vector<std::string_view> lines, strings(kMerges));
-    file_.merges.reserve(lines.size());
-    for (const std::string_view line : lines) {
+    FACET_TRY(const formats::GgufValue* lines, array_of_strings(kMerges));
+    file_.merges.reserve(lines->count);
+    Result<void> result;
+    lines->each_string([&](std::string_view line) {
       const size_t cut = line.find(' ', 1);
-      if (cut == line.npos || cut + 1 == line.size())
-        return file_.corrupt(cat("merge ", file_.merges.size(), " is not two tokens"), "left right", excerpt(line));
+      if (cut == line.npos || cut + 1 == line.size()) {
+        result = file_.corrupt(cat("merge ", file_.merges.size(), " is not two tokens"), "left right", excerpt(line));
+        return false;
+      }
       file_.merges.push_back({line.substr(0, cut), line.substr(cut + 1)});
-    }
-    return {};
+      return true;
+    });
+    return result;
   }
 
   Result<void> read_scores() {

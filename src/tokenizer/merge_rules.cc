@@ -17,67 +17,93 @@ class MergeResolver {
  public:
   static constexpr size_t kGroup = 64;
   struct Tokens {
-    Token left, right, whole;
+    Token left, right, whole;  // all -1 where one of them is not mergeable
   };
 
   MergeResolver(const VocabFile& file, const Vocab& vocab) : file_(file), vocab_(vocab) {}
 
   // The tokens of `merges`, at most kGroup of them; valid until the next call.
   Result<std::span<const Tokens>> resolve(std::span<const MergeText> merges) {
-    texts_.clear();
-    for (size_t i = 0; i < merges.size(); ++i) ask(i, merges[i]);
-    for (size_t i = 0; i < merges.size(); ++i) FACET_TRY_VOID(answer(i, merges[i]));
+    write_texts(merges);
+    const std::span<Question> questions = std::span(questions_).first(merges.size());
+    for (Question& question : questions) ask(question);
+    for (Question& question : questions) {
+      question.left.token = vocab_.prefetch_offset(question.left.hash);
+      question.right.token = vocab_.prefetch_offset(question.right.hash);
+    }
+    for (const Question& question : questions) {
+      vocab_.prefetch_bytes(question.left.token);
+      vocab_.prefetch_bytes(question.right.token);
+    }
+    for (size_t i = 0; i < merges.size(); ++i) FACET_TRY_VOID(answer(questions_[i], merges[i], tokens_[i]));
     return std::span<const Tokens>(tokens_).first(merges.size());
   }
 
  private:
+  struct Part {
+    uint64_t hash;
+    Token token;  // that the look-up begins with
+  };
   struct Question {
-    size_t begin, left_size, size;  // in texts_: left and right, with plain spaces, which joined are the whole
-    uint64_t left_hash, right_hash, whole_hash;
+    std::string_view whole;  // left and right, with plain spaces
+    size_t left_size;
+    bool has_space;  // already in the file
+    Part left, right;
   };
 
-  static void append_spaced(std::string_view string, std::string& out) {
+  // Writes the string with plain spaces. (They are short: a loop over bytes is faster than calls.)
+  static char* write_spaced(std::string_view string, char* out, bool& has_space) {
     for (size_t i = 0; i < string.size(); ++i) {
       const bool mark = string[i] == kSpaceMark[0] && string.substr(i, kSpaceMark.size()) == kSpaceMark;
-      out += mark ? ' ' : string[i];
+      has_space |= string[i] == ' ';
+      *out++ = mark ? ' ' : string[i];
       if (mark) i += kSpaceMark.size() - 1;
+    }
+    return out;
+  }
+
+  void write_texts(std::span<const MergeText> merges) {
+    size_t size = 0;
+    for (const MergeText& merge : merges) size += merge.left.size() + merge.right.size();
+    if (texts_.size() < size) texts_.resize(size);
+    char* out = texts_.data();
+    for (size_t i = 0; i < merges.size(); ++i) {
+      char* const begin = out;
+      bool& has_space = questions_[i].has_space = false;
+      out = write_spaced(merges[i].left, out, has_space);
+      questions_[i].left_size = static_cast<size_t>(out - begin);
+      out = write_spaced(merges[i].right, out, has_space);
+      questions_[i].whole = {begin, static_cast<size_t>(out - begin)};
     }
   }
 
-  void ask(size_t i, const MergeText& merge) {
-    Question& question = questions_[i];
-    question.begin = texts_.size();
-    append_spaced(merge.left, texts_);
-    question.left_size = texts_.size() - question.begin;
-    append_spaced(merge.right, texts_);
-    question.size = texts_.size() - question.begin;
-    const std::string_view whole = std::string_view(texts_).substr(question.begin);
-    question.left_hash = hash_text(whole.substr(0, question.left_size));
-    question.right_hash = hash_text(whole.substr(question.left_size));
-    question.whole_hash = hash_text(whole);
-    for (const uint64_t hash : {question.left_hash, question.right_hash, question.whole_hash})
-      vocab_.prefetch_piece(hash);
+  void ask(Question& question) const {
+    question.left.hash = hash_text(question.whole.substr(0, question.left_size));
+    question.right.hash = hash_text(question.whole.substr(question.left_size));
+    vocab_.prefetch_place(question.left.hash);
+    vocab_.prefetch_place(question.right.hash);
   }
 
-  std::string_view text_of(size_t i) const {
-    return std::string_view(texts_).substr(questions_[i].begin, questions_[i].size);
-  }
-
-  Result<void> answer(size_t i, const MergeText& merge) {
-    const Question& question = questions_[i];
-    const std::string_view whole = text_of(i);
-    // Files list all ways to make a token one after the other.
-    const bool repeated = i > 0 && question.whole_hash == questions_[i - 1].whole_hash && whole == text_of(i - 1);
-    tokens_[i] = {vocab_.find_piece(whole.substr(0, question.left_size), question.left_hash),
-                  vocab_.find_piece(whole.substr(question.left_size), question.right_hash),
-                  repeated ? tokens_[i - 1].whole : vocab_.find_piece(whole, question.whole_hash)};
-    // Plain spaces look like U+2581 here, and some strings are no pieces: look these up as they stand.
-    const bool plain = merge.left.find(' ') == merge.left.npos && merge.right.find(' ') == merge.right.npos;
-    if (plain && tokens_[i].left >= 0 && tokens_[i].right >= 0 && tokens_[i].whole >= 0) return {};
-    FACET_TRY(tokens_[i].left, find(merge.left));
-    FACET_TRY(tokens_[i].right, find(merge.right));
-    FACET_TRY(tokens_[i].whole, find(cat(merge.left, merge.right)));
+  Result<void> answer(const Question& question, const MergeText& merge, Tokens& tokens) {
+    tokens = {vocab_.find_piece(question.whole.substr(0, question.left_size), question.left.hash),
+              vocab_.find_piece(question.whole.substr(question.left_size), question.right.hash),
+              find_whole(question.whole)};
+    if (!question.has_space && tokens.left >= 0 && tokens.right >= 0 && tokens.whole >= 0) return {};
+    // Spaces of the file look like U+2581 here, and some strings are no pieces: look these up as they stand.
+    FACET_TRY(tokens.left, find(merge.left));
+    FACET_TRY(tokens.right, find(merge.right));
+    FACET_TRY(tokens.whole, find(cat(merge.left, merge.right)));
+    // Text can never become a marker or a byte token, whatever a file's merges say.
+    if (!vocab_.mergeable(tokens.left) || !vocab_.mergeable(tokens.right) || !vocab_.mergeable(tokens.whole))
+      tokens = {-1, -1, -1};
     return {};
+  }
+
+  // Files list all ways to make a token one after the other, and the tokens in the order of their ids: of Gemma 4's
+  // merges, 1 in 400 must look it up.
+  Token find_whole(std::string_view text) {
+    if (vocab_.is_piece(last_whole_, text)) return last_whole_;
+    return last_whole_ = vocab_.is_piece(last_whole_ + 1, text) ? last_whole_ + 1 : vocab_.find_piece(text);
   }
 
   Result<Token> find(std::string_view string) const {
@@ -88,6 +114,7 @@ class MergeResolver {
 
   const VocabFile& file_;
   const Vocab& vocab_;
+  Token last_whole_ = -1;
   std::string texts_;
   std::array<Question, kGroup> questions_;
   std::array<Tokens, kGroup> tokens_;
@@ -115,8 +142,7 @@ Result<RankedMerges> RankedMerges::build(const VocabFile& file, const Vocab& voc
       __builtin_prefetch(&merges.slots_[merges.slot_of(key_of(left, right))]);
     for (size_t i = 0; i < count; ++i) {
       const auto& [left, right, whole] = group[i];
-      // Text can never become a marker or a byte token, whatever a file's merges say.
-      if (!vocab.mergeable(left) || !vocab.mergeable(right) || !vocab.mergeable(whole)) continue;
+      if (whole < 0) continue;
       if (!merges.add(left, right, {static_cast<uint32_t>(first + i), whole})) return file.colliding("merges");
     }
   }

@@ -24,6 +24,11 @@ class PieceIndex {
     return -1;
   }
 
+  // The token that find() will look at first; -1 where there is none.
+  Token first(uint64_t hash) const {
+    return find(hash, [](Token) { return true; });
+  }
+
   // Adds the token, or puts it in the place of an equal one. False: too many want its place. Requires fewer tokens than
   // announced.
   template <class Same>

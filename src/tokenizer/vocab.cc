@@ -115,11 +115,24 @@ Result<void> Vocab::index_pieces(const VocabFile& file) {
   character_page_.assign(kInvalid >> 8, 0);
   character_pages_.emplace_back().fill(-1);
   piece_index_ = PieceIndex(static_cast<size_t>(std::ranges::count(mergeable_, 1)));
+  // Memory is asked for the places of the next tokens while this one is put in its own.
+  constexpr Token kAhead = 16;
+  std::array<uint64_t, kAhead> hashes = {};
+  const auto look_ahead = [&](Token token) {
+    if (token >= size() || !mergeable(token)) return;
+    piece_index_.prefetch(hashes[index(token % kAhead)] = hash_text(piece(token)));
+  };
+  for (Token token = 0; token < kAhead; ++token) look_ahead(token);
   for (Token token = 0; token < size(); ++token) {
+    const uint64_t hash = hashes[index(token % kAhead)];
+    look_ahead(token + kAhead);
     if (!mergeable(token)) continue;
     const std::string_view text = piece(token);
-    if (!piece_index_.put(hash_text(text), token, [&](Token other) { return piece(other) == text; }))
-      return file.colliding("strings");
+    const auto same = [&](Token other) {
+      if (piece(other) != text) return false;
+      return repeats_ = true;
+    };
+    if (!piece_index_.put(hash, token, same)) return file.colliding("strings");
     longest_piece_ = std::max(longest_piece_, text.size());
     if (const Character character = character_at(text, 0); character.size == text.size())
       add_character(character.code, token);

@@ -23,6 +23,8 @@ class Strings {
   void add(std::string_view string);
   // Adds it with every U+2581 as a space.
   void add_spaced(std::string_view string);
+  void prefetch_offset(size_t i) const { __builtin_prefetch(&offsets_[i]); }
+  void prefetch_bytes(size_t i) const { __builtin_prefetch(bytes_.data() + offsets_[i]); }
   std::string_view operator[](size_t i) const { return {bytes_.data() + offsets_[i], offsets_[i + 1] - offsets_[i]}; }
 
  private:
@@ -52,7 +54,21 @@ class Vocab {
   Token find_piece(std::string_view text, uint64_t hash) const {
     return piece_index_.find(hash, [&](Token token) { return piece(token) == text; });
   }
-  void prefetch_piece(uint64_t hash) const { piece_index_.prefetch(hash); }
+  // For many look-ups at once: what find_piece(text, hash) will read, asked for in three steps. Each step reads what
+  // the one before asked for, so all look-ups should take one before any takes the next.
+  void prefetch_place(uint64_t hash) const { piece_index_.prefetch(hash); }
+  Token prefetch_offset(uint64_t hash) const {
+    const Token token = piece_index_.first(hash);
+    if (token >= 0) pieces_.prefetch_offset(index(token));
+    return token;
+  }
+  void prefetch_bytes(Token token) const {
+    if (token >= 0) pieces_.prefetch_bytes(index(token));
+  }
+  // Whether find_piece(text) is this token; false too where that would have to be looked up.
+  bool is_piece(Token token, std::string_view text) const {
+    return contains(token) && mergeable(token) && !repeats_ && piece(token) == text;
+  }
   // The same for one character; -1 also for an invalid byte.
   Token find_character(uint32_t code) const {
     return code < kInvalid ? character_pages_[character_page_[code >> 8]][code & 255] : -1;
@@ -79,6 +95,7 @@ class Vocab {
   std::vector<CharacterPage> character_pages_;  // the first one is empty
   std::array<Token, 256> byte_tokens_;
   size_t longest_piece_ = 0;
+  bool repeats_ = false;  // two mergeable tokens are the same text
 };
 
 }  // namespace facet::tokenizer

@@ -209,6 +209,16 @@ TEST(HostileGguf, AListWithTheSameMergeTwiceKeepsTheFirst) {
   EXPECT_EQ(tokenizer.encode("abc", Markers::no), (std::vector<Token>{*tokenizer.find("ab"), *tokenizer.find("c")}));
 }
 
+// The later of two equal strings is found, also where a list goes on with the token after the last one.
+TEST(HostileGguf, AMergeMakesTheLaterOfTwoEqualTokens) {
+  SmallVocab vocab;
+  vocab.add_characters({"a", "b", "c"});
+  vocab.merge("b", "c");
+  vocab.merge("a", "b");
+  const Token later = vocab.add("ab");
+  EXPECT_EQ(testing::open(vocab.gguf()).encode("ab", Markers::no), std::vector<Token>{later});
+}
+
 // Changes one member somewhere inside a tokenizer.json.
 Json changed(const std::vector<std::string>& path, const Json& value) {
   Json root = testing::words().json();
