@@ -1,6 +1,7 @@
 // Speed of the tokenizer in MB/s of text, for each kind of text: prose, code, Chinese, and what hostile users send.
 //
 //   FACET_BENCH_VOCAB=FILE   a GGUF file with a vocabulary (needed)
+//   FACET_BENCH_JSON=FILE    a tokenizer.json: measures opening it too
 //   FACET_BENCH_TEXTS=DIR    measures the files in DIR too
 #include <benchmark/benchmark.h>
 
@@ -77,6 +78,13 @@ int main(int argc, char** argv) {
   benchmark::RegisterBenchmark("open", [&](benchmark::State& state) {
     open(state, *checkpoint);
   })->Unit(benchmark::kMillisecond);
+  if (const char* json = std::getenv("FACET_BENCH_JSON")) {
+    const Result<tokenizer::Tokenizer> opened = tokenizer::Tokenizer::from_json_file(json);
+    if (!opened.ok()) return std::fprintf(stderr, "%s\n", opened.error().message().c_str()), 1;
+    benchmark::RegisterBenchmark("open_json", [json](benchmark::State& state) {
+      for (auto _ : state) benchmark::DoNotOptimize(tokenizer::Tokenizer::from_json_file(json).ok());
+    })->Unit(benchmark::kMillisecond);
+  }
   for (const auto& entry : all) {
     const std::string& text = entry.second;
     benchmark::RegisterBenchmark(("encode/" + entry.first).c_str(), [&](benchmark::State& state) {

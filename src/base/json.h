@@ -1,5 +1,5 @@
-// The one JSON value and reader. nlohmann/json does the parsing, behind json.cc. (tokenizer.json, 33 MB, is read by
-// tokenizer/ through simdjson.)
+// The one JSON value and reader. nlohmann/json does the parsing, behind json.cc. (The vocabulary and
+// merges of a tokenizer.json, 32 MB, are read in place by tokenizer/json_text.h.)
 #pragma once
 
 #include <cstdint>

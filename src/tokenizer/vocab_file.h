@@ -64,12 +64,14 @@ std::optional<uint8_t> byte_of(std::string_view string);
 // From the keys tokenizer.* of a GGUF file. Errors: not_found (no tokenizer), corrupt, unsupported.
 Result<VocabFile> read_gguf_vocab(const formats::GgufMetadata& metadata, std::string_view where);
 
-// From the text of a tokenizer.json. Holds the unescaped strings that file() points to.
+// From the text of a tokenizer.json. The strings of file() are views into the text and into this object, which both
+// must outlive it.
 class JsonVocab {
  public:
   JsonVocab();
   ~JsonVocab();
-  // Errors: corrupt, unsupported (another kind of tokenizer, or a setting of one that Gemma does not use).
+  // Errors: corrupt, unsupported (another kind of tokenizer, or a setting of one that Gemma does not use), exhausted
+  // (too much beside the vocabulary and the merges).
   Result<void> read(std::string_view tokenizer_json, std::string_view where);
   const VocabFile& file() const { return file_; }
 

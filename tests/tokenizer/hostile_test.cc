@@ -239,6 +239,67 @@ TEST(HostileJson, TextThatIsNoJsonIsCorrupt) {
   EXPECT_FALSE(Tokenizer::from_json(std::string(5000, '['), "tokenizer.json").ok());
 }
 
+// Cut off or with one byte changed, anywhere: refused, or it was no part of the structure. Never a crash.
+TEST(HostileJson, EveryFaultOfTheTextIsNoticed) {
+  const std::string good = testing::words().json().dump();
+  for (size_t size = 0; size < good.size(); ++size)
+    ASSERT_FALSE(Tokenizer::from_json(good.substr(0, size), "tokenizer.json").ok()) << size;
+  for (size_t at = 0; at < good.size(); ++at) {
+    std::string bad = good;
+    for (const char c : {'\x01', '\xFF', '\n'}) {
+      bad[at] = c;
+      const bool structure = std::string_view("{}[]:,\"").find(good[at]) != std::string_view::npos;
+      if (structure || c != '\n') ASSERT_FALSE(Tokenizer::from_json(bad, "tokenizer.json").ok()) << at;
+    }
+  }
+  for (const char* after : {"x", "{}", ",", "]"})
+    EXPECT_FALSE(Tokenizer::from_json(good + after, "tokenizer.json").ok()) << after;
+}
+
+TEST(HostileJson, TheKindIsCheckedBeforeTheVocabulary) {
+  Json json = changed({"model", "type"}, "Unigram");
+  for (auto& [key, member] : *json.object())
+    if (key == "model") member.set("vocab", Json::Array{Json::Array{"a", -1.5}});
+  EXPECT_THAT(json_error(json), HasSubstr("Unigram"));
+}
+
+// A text in which something is replaced once.
+std::string replaced(std::string text, std::string_view what, std::string_view by) {
+  const size_t at = text.find(what);
+  EXPECT_NE(at, text.npos) << what;
+  return text.replace(at, what.size(), by);
+}
+
+TEST(HostileJson, NamesComeInAnyOrderAndOnce) {
+  const std::string good = testing::words().json().dump();
+  const Tokenizer tokenizer = testing::open(testing::words().json());
+  const std::string text = "hello world  abc\n\n<|turn>";
+  const auto expect_same = [&](const std::string& json) {
+    const Result<Tokenizer> other = Tokenizer::from_json(json, "tokenizer.json");
+    ASSERT_OK(other);
+    EXPECT_EQ(other->size(), tokenizer.size());
+    EXPECT_EQ(other->encode(text, Markers::yes), tokenizer.encode(text, Markers::yes));
+  };
+  expect_same(replaced(replaced(good, "\"vocab\"", "\"vo\\u0063ab\""), "\"model\"", "\"\\u006dodel\""));
+  const Json json = testing::words().json();
+  Json backwards = json;
+  Json::Object& root = *backwards.object();
+  for (auto& [key, member] : root)
+    if (key == "model")
+      for (auto& [name, part] : *member.object())
+        if (name == "vocab") std::ranges::reverse(*part.object());
+  expect_same(backwards.dump());
+  for (auto& [key, member] : root)
+    if (key == "model") std::ranges::reverse(*member.object());
+  std::ranges::reverse(root);
+  expect_same(backwards.dump(2));
+  for (const char* name : {"\"vocab\"", "\"merges\"", "\"type\":\"BPE\"", "\"model\""})
+    EXPECT_FALSE(
+        Tokenizer::from_json(replaced(good, name, cat(name, name[1] == 't' ? "," : ":{},", name)), "tokenizer.json")
+            .ok())
+        << name;
+}
+
 TEST(HostileJson, WhatWouldChangeTheTokensIsRefused) {
   ASSERT_EQ(json_error(changed({"model", "type"}, "BPE")), "");
   const Json split = Json::Object{{"type", "Split"}, {"pattern", Json::Object{{"String", " "}}}};
