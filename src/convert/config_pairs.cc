@@ -132,6 +132,9 @@ class Writer {
     if (config_.top_k >= 0) pairs_.set("general.sampling.top_k", static_cast<int32_t>(config_.top_k));
     set_number("general.sampling.top_p", config_.top_p);
     set_number("general.sampling.min_p", config_.min_p);
+    set_number("general.sampling.penalty_repeat", config_.repeat_penalty);
+    if (config_.repeat_last_n)
+      pairs_.set("general.sampling.penalty_last_n", static_cast<int32_t>(*config_.repeat_last_n));
     set_number("general.sampling.temp", config_.temperature);
   }
 

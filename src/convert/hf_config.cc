@@ -240,6 +240,8 @@ Json generation_config_json(const Config& config) {
   if (config.top_k >= 0) out.set("top_k", config.top_k);
   if (config.top_p >= 0) out.set("top_p", shortest(config.top_p));
   if (config.min_p >= 0) out.set("min_p", shortest(config.min_p));
+  if (config.typical_p >= 0) out.set("typical_p", shortest(config.typical_p));
+  if (config.repeat_penalty >= 0) out.set("repetition_penalty", shortest(config.repeat_penalty));
   return out;
 }
 

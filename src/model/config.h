@@ -85,8 +85,9 @@ struct Config {
                                     // files do not number them: the loader finds them by their text
 
   // Sampling defaults of the file; negative: not given.
-  double temperature = -1, top_p = -1, min_p = -1;
+  double temperature = -1, top_p = -1, min_p = -1, typical_p = -1, repeat_penalty = -1;
   int64_t top_k = -1;
+  std::optional<int64_t> repeat_last_n;  // -1: the whole context
 
   int n_layers() const { return static_cast<int>(layers.size()); }
   bool operator==(const Config&) const = default;

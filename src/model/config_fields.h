@@ -26,6 +26,7 @@ inline constexpr Range kVocabRange{1, 1 << 24};
 inline constexpr Range kExpertRange{1, 4096};
 inline constexpr Range kPositionRange{1, 1 << 24};  // float32 counts positions exactly up to here
 inline constexpr Range kTopKRange{0, 1 << 24};
+inline constexpr double kSmallestPenalty = 1e-3;    // it divides
 inline constexpr int64_t kPleColumnsMax = 1 << 24;  // layers times per-layer width
 
 // Keeps the first thing that is wrong; reading goes on with harmless values, so that a reader is a plain list of

@@ -197,7 +197,10 @@ void read_sampling(Config& config, const GgufFields& general) {
   config.temperature = general.number("sampling.temp", 0, 1e3, config.temperature);
   config.top_p = general.number("sampling.top_p", 0, 1, config.top_p);
   config.min_p = general.number("sampling.min_p", 0, 1, config.min_p);
+  config.repeat_penalty = general.number("sampling.penalty_repeat", kSmallestPenalty, 1e3, config.repeat_penalty);
   if (general.has("sampling.top_k")) config.top_k = general.integer("sampling.top_k", kTopKRange);
+  if (general.has("sampling.penalty_last_n"))
+    config.repeat_last_n = general.integer("sampling.penalty_last_n", {-1, kTopKRange.high});
 }
 
 // Upstream writes a hyphen; files of the community have an underscore and another name for the width.

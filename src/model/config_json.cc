@@ -356,6 +356,8 @@ void read_sampling(Config& config, const JsonFields& generation) {
   config.temperature = generation.number("temperature", 0, 1e3, config.temperature);
   config.top_p = generation.number("top_p", 0, 1, config.top_p);
   config.min_p = generation.number("min_p", 0, 1, config.min_p);
+  config.typical_p = generation.number("typical_p", 0, 1, config.typical_p);
+  config.repeat_penalty = generation.number("repetition_penalty", kSmallestPenalty, 1e3, config.repeat_penalty);
   config.top_k = generation.integer("top_k", kTopKRange, config.top_k);
   if (!generation.boolean("do_sample", true)) config.temperature = 0;
 }

@@ -413,16 +413,18 @@ TEST_F(Convert, VocabulariesThatDoNotOpenAreRefused) {
 TEST_F(Convert, SamplingAndSuppressedTokensGoAlong) {
   StoredModel model = read_model(golden_text("tiny-unified"));
   model.generation_config = *Json::parse(R"({"bos_token_id": 2, "eos_token_id": [1, 106, 50], "pad_token_id": 0,
-      "do_sample": true, "temperature": 1.0, "top_k": 64, "top_p": 0.95, "suppress_tokens": [105, 104]})",
+      "do_sample": true, "temperature": 1.0, "top_k": 64, "top_p": 0.95, "repetition_penalty": 1.1, "suppress_tokens": [105, 104]})",
                                          "test");
   write_model(path("m"), model);
   expect_round_trip(path("m"));
   ASSERT_OK(convert(path("m"), path("m.gguf"), {}));
   const Checkpoint checkpoint = *Checkpoint::open(path("m.gguf"));
   EXPECT_EQ(*checkpoint.metadata().integer("general.sampling.top_k").value(), 64);
+  EXPECT_EQ(*checkpoint.metadata().number("general.sampling.penalty_repeat").value(), double{1.1f});
   EXPECT_EQ(checkpoint.metadata().find("tokenizer.ggml.suppress_tokens")->integers(), (std::vector<int64_t>{105, 104}));
   ASSERT_OK(convert(path("m.gguf"), path("back"), {}));
   EXPECT_EQ(*read_model(path("back")).generation_config.find("top_p"), Json(0.95));
+  EXPECT_EQ(*read_model(path("back")).generation_config.find("repetition_penalty"), Json(1.1));
 }
 
 }  // namespace

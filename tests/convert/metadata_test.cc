@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "formats/checkpoint_writer.h"
+#include "formats/gguf.h"
 #include "support/expect.h"
 #include "support/paths.h"
 
@@ -75,6 +77,27 @@ TEST(Metadata, RotatedPartsBecomeDivisorsAndBack) {
   model::Config config = tiny("tiny-e");
   const std::vector<float> scaled = {1, 1, 4, 8};
   EXPECT_EQ(read_rope_divisors(scaled, "rope_freqs.weight", config).error().code, ErrorCode::unsupported);
+}
+
+TEST(Metadata, PenaltiesHaveKeysOfTheirOwn) {
+  model::Config config = tiny("tiny-e");
+  config.repeat_penalty = 1.25;
+  config.repeat_last_n = -1;
+  config.typical_p = 0.9;  // GGUF has no key for it
+  const Result<formats::GgufPairs> pairs = config_pairs(config);
+  ASSERT_OK(pairs);
+  const std::vector<std::byte> bytes = formats::gguf_header(*pairs, {}, 1);
+  const auto source = formats::memory_source("metadata", bytes);
+  const Result<formats::GgufFile> file = formats::read_gguf(*source);
+  ASSERT_OK(file);
+  const Result<model::Config> read = model::config_from_gguf(file->metadata, "metadata");
+  ASSERT_OK(read);
+  EXPECT_EQ(read->repeat_penalty, 1.25);
+  EXPECT_EQ(read->repeat_last_n, -1);
+  EXPECT_EQ(read->typical_p, -1);
+  const Json generation = generation_config_json(config);
+  EXPECT_EQ(*generation.find("repetition_penalty"), Json(1.25));
+  EXPECT_EQ(*generation.find("typical_p"), Json(0.9));
 }
 
 TEST(Metadata, DecimalNumbersStayDecimal) {

@@ -311,7 +311,7 @@ TEST(ConfigJson, DefaultsOfTheTextClass) {
 
 TEST(ConfigJson, StopTokensAreTheUnionAndSamplingComesFromTheGenerationFile) {
   const Json generation = parse(R"({"eos_token_id": [1, 106, 50], "bos_token_id": 2, "do_sample": true, "top_k": 64,
-      "top_p": 0.95, "temperature": 1.0, "suppress_tokens": [103, 102]})");
+      "top_p": 0.95, "temperature": 1.0, "suppress_tokens": [103, 102], "typical_p": 0.9, "repetition_penalty": 1.1})");
   const Config config = read(with(small(), "eos_token_id", parse("[1, 106]")), generation);
   EXPECT_EQ(config.eos, (std::vector<Token>{1, 106, 50}));
   EXPECT_EQ(config.bos, (std::vector<Token>{2}));
@@ -319,6 +319,9 @@ TEST(ConfigJson, StopTokensAreTheUnionAndSamplingComesFromTheGenerationFile) {
   EXPECT_EQ(config.top_k, 64);
   EXPECT_EQ(config.top_p, 0.95);
   EXPECT_EQ(config.temperature, 1);
+  EXPECT_EQ(config.typical_p, 0.9);
+  EXPECT_EQ(config.repeat_penalty, 1.1);
+  EXPECT_EQ(config.repeat_last_n, std::nullopt);
   EXPECT_EQ(read(small(), parse(R"({"do_sample": false})")).temperature, 0);
 }
 
@@ -465,7 +468,8 @@ TEST(ConfigJson, AnythingElseIsAnError) {
                            R"({"model_type": "gemma3", "text_config": []})", R"({"model_type": "gemma3"})"})
     EXPECT_NE(message_of(parse(text)), "") << text;
   for (const char* text : {"3", "[]", R"({"top_k": -1})", R"({"top_p": 2})", R"({"temperature": -0.5})",
-                           R"({"suppress_tokens": [128]})", R"({"suppress_tokens": [[]]})", R"({"do_sample": 1})"})
+                           R"({"typical_p": 2})", R"({"repetition_penalty": 0})", R"({"suppress_tokens": [128]})",
+                           R"({"suppress_tokens": [[]]})", R"({"do_sample": 1})"})
     EXPECT_NE(message_of(small(), parse(text)).find("generation_config.json"), std::string::npos) << text;
 }
 
