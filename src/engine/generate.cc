@@ -1,12 +1,13 @@
 // Engine::generate: a request becomes a prompt, sampled tokens become an answer.
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include "base/strings.h"
 #include "engine/answer_stream.h"
+#include "engine/dry_breakers.h"
 #include "engine/engine_state.h"
 #include "engine/guard.h"
+#include "engine/sampler_options.h"
 
 namespace facet {
 namespace {
@@ -19,22 +20,6 @@ Error bad_request(std::string what, std::string expected, std::string found) {
           .where = "request",
           .expected = std::move(expected),
           .found = std::move(found)};
-}
-
-uint64_t fresh_seed() {
-  std::random_device device;
-  return uint64_t{device()} << 32 | device();
-}
-
-// Where the request says nothing the file decides, then the defaults of facet/sampling.h.
-runtime::SamplerOptions sampler_options(const Sampling& sampling, const model::Config& config) {
-  const auto file = [](double value, double usual) { return static_cast<float>(value >= 0 ? value : usual); };
-  return {.temperature = sampling.temperature.value_or(file(config.temperature, 1)),
-          .top_k = sampling.top_k.value_or(config.top_k >= 0 ? static_cast<int>(config.top_k) : 64),
-          .top_p = sampling.top_p.value_or(file(config.top_p, 0.95)),
-          .min_p = sampling.min_p.value_or(file(config.min_p, 0)),
-          .seed = sampling.seed ? *sampling.seed : fresh_seed(),
-          .logprobs = sampling.logprobs};
 }
 
 // Follows one generation and builds its answer.
@@ -128,9 +113,12 @@ Result<Answer> Engine::State::generate(const Request& request, const ChunkCallba
                        cat(request.max_tokens));
   FACET_TRY(std::vector<Token> prompt, prompt_of(request));
   FACET_TRY_VOID(check(prompt));
-  const runtime::SamplerOptions sampling = sampler_options(request.sampling, files->config);
-  FACET_TRY_VOID(runtime::check(sampling));
-  runtime::Sampler sampler(sampling, files->banned_tokens(request.sampling.allow_reserved), info.vocab_size);
+  const runtime::SamplerOptions sampling = engine::sampler_options(request.sampling, files->config);
+  FACET_TRY_VOID(runtime::check(sampling, info.vocab_size));
+  FACET_TRY_VOID(engine::check_dry_breakers(request.sampling.dry_sequence_breakers));
+  engine::DryBreakers breakers(request.sampling.dry_sequence_breakers,
+                               [&](Token token) { return files->tokenizer->piece(token, tokenizer::Markers::yes); });
+  runtime::Sampler sampler(sampling, files->banned_tokens(request.sampling.allow_reserved), info.vocab_size, &breakers);
 
   runtime::GenerateOptions how{.stop_tokens = {}, .max_tokens = request.max_tokens, .skip_work = options.skip_work};
   if (!request.sampling.ignore_stop_tokens) {

@@ -19,13 +19,15 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
-// Chooses a token the moment the logits are there: they are borrowed, and a megabyte need not be copied.
+// Chooses a token the moment the logits are there: they are borrowed, and a megabyte need not be copied. history: the
+// sequence's tokens, the rows that are running included.
 class ChoosingSink : public ResultSink {
  public:
-  ChoosingSink(Sampler& sampler, Constraint* constraint) : sampler_(sampler), constraint_(constraint) {}
+  ChoosingSink(Sampler& sampler, Constraint* constraint, const std::vector<Token>& history)
+      : sampler_(sampler), constraint_(constraint), history_(history) {}
 
   void logits(int32_t, std::span<const float> values) override {
-    chosen_.emplace(sampler_.sample(values, constraint_));
+    chosen_.emplace(sampler_.sample(values, constraint_, history_));
   }
   void hidden(int32_t, std::span<const float>) override {}
   void logprob(int32_t, float) override {}
@@ -40,7 +42,24 @@ class ChoosingSink : public ResultSink {
  private:
   Sampler& sampler_;
   Constraint* constraint_;
+  const std::vector<Token>& history_;
   std::optional<Result<Sampled>> chosen_;
+};
+
+// Tokens behind others, taken away again unless they are kept: also when something throws.
+class Appended {
+ public:
+  Appended(std::vector<Token>& tokens, std::span<const Token> more) : tokens_(tokens), length_(tokens.size()) {
+    tokens.insert(tokens.end(), more.begin(), more.end());
+  }
+  Appended(const Appended&) = delete;
+  Appended& operator=(const Appended&) = delete;
+  ~Appended() { tokens_.resize(length_); }
+  void keep() { length_ = tokens_.size(); }
+
+ private:
+  std::vector<Token>& tokens_;
+  size_t length_;
 };
 
 int64_t common_prefix(std::span<const Token> a, std::span<const Token> b) {
@@ -137,8 +156,9 @@ int64_t Sequence::resume(std::span<const Token> prompt, std::span<const RowSpan>
   return kept;
 }
 
-// Runs rows behind tokens_ and appends them there. The model is asked to forget as late as possible, when it has no
-// room left: what is not committed, the next prompt can resume from.
+// Runs rows behind tokens_ and appends them there, before they run: whoever chooses from their logits looks at them.
+// The model is asked to forget as late as possible, when it has no room left: what is not committed, the next prompt
+// can resume from.
 Result<void> Sequence::run(std::span<const Token> rows, std::span<const RowSpan> spans, const OutputRow* output,
                            Skip skip, ResultSink& sink) {
   positions_.resize(rows.size());
@@ -151,13 +171,14 @@ Result<void> Sequence::run(std::span<const Token> rows, std::span<const RowSpan>
                     .bidirectional = spans,
                     .outputs = {output, output != nullptr ? size_t{1} : size_t{0}},
                     .skip = skip};
+  Appended appended(tokens_, rows);
   for (int step = 0;; ++step) {
     Result<void> done = model_->forward(batch, sink);
     if (done) break;
     if (done.error().code != ErrorCode::exhausted || step == kReliefSteps) return done;
     relieve(step);
   }
-  tokens_.insert(tokens_.end(), rows.begin(), rows.end());
+  appended.keep();
   return {};
 }
 
@@ -240,7 +261,7 @@ Result<Generated> Sequence::generate(std::span<const Token> prompt, const Genera
   FACET_TRY_VOID(check_prompt(prompt, options));
   Generated out;
   out.cached_tokens = resume(prompt, options.bidirectional);
-  ChoosingSink sink(sampler, options.constraint);
+  ChoosingSink sink(sampler, options.constraint, tokens_);
   FACET_TRY(const bool read, read_prompt(prompt, options, sink, on_event));
   const Clock::time_point middle = Clock::now();
   out.prompt_seconds = seconds_between(start, middle);

@@ -11,14 +11,6 @@
 namespace facet::runtime {
 namespace {
 
-Error out_of_range(const char* option, const char* expected, std::string found) {
-  return {.code = ErrorCode::invalid_argument,
-          .what = "out of range",
-          .where = option,
-          .expected = expected,
-          .found = std::move(found)};
-}
-
 Error not_finite(Token token, float value) {
   return {.code = ErrorCode::non_finite,
           .what = "the model produced a logit that is not finite",
@@ -28,24 +20,16 @@ Error not_finite(Token token, float value) {
 
 }  // namespace
 
-Result<void> check(const SamplerOptions& options) {
-  const auto within_one = [](float x) { return x >= 0 && x <= 1; };  // NaN is outside
-  if (!(options.temperature >= 0) || std::isinf(options.temperature))
-    return out_of_range("temperature", "a finite number, 0 or more", cat(options.temperature));
-  if (options.top_k < 0) return out_of_range("top_k", "0 (off) or more", cat(options.top_k));
-  if (!within_one(options.top_p)) return out_of_range("top_p", "0 to 1", cat(options.top_p));
-  if (!within_one(options.min_p)) return out_of_range("min_p", "0 to 1", cat(options.min_p));
-  if (options.logprobs < 0) return out_of_range("logprobs", "0 (off) or more", cat(options.logprobs));
-  return {};
-}
-
-Sampler::Sampler(const SamplerOptions& options, std::span<const Token> banned, int64_t vocab_size)
-    : options_(options), vocab_size_(vocab_size), random_(options.seed) {
-  FACET_CHECK(check(options).ok() && vocab_size > 0);
+Sampler::Sampler(const SamplerOptions& options, std::span<const Token> banned, int64_t vocab_size, Breakers* breakers)
+    : options_(options), vocab_size_(vocab_size), random_(options.seed), breakers_(breakers) {
+  FACET_CHECK(check(options, vocab_size).ok() && vocab_size > 0);
   allowed_.assign(static_cast<size_t>((vocab_size + 63) / 64), ~uint64_t{0});
   if (const int64_t tail = vocab_size % 64; tail != 0) allowed_.back() = (uint64_t{1} << tail) - 1;
   for (const Token token : banned)
     if (token >= 0 && token < vocab_size) allowed_[static_cast<size_t>(token / 64)] &= ~(uint64_t{1} << (token % 64));
+  if (!options.adjust()) return;
+  row_.resize(static_cast<size_t>(vocab_size));
+  numbers_.emplace(vocab_size);
 }
 
 void Sampler::restrict_mask(Constraint* constraint) {
@@ -62,28 +46,45 @@ void Sampler::restrict_mask(Constraint* constraint) {
   }
 }
 
-Result<Sampled> Sampler::sample(std::span<const float> logits, Constraint* constraint) {
+// The logits with bias and penalties, in a copy: the model's own are borrowed, and log-probabilities need them.
+std::span<const float> Sampler::adjusted(std::span<const float> logits, std::span<const Token> history) {
+  if (!options_.adjust()) return logits;
+  std::ranges::copy(logits, row_.begin());
+  for (const TokenBias& bias : options_.bias) {
+    float& logit = row_[static_cast<size_t>(bias.token)];
+    if (std::isinf(bias.bias))
+      logit = bias.bias;  // -inf
+    else
+      set_logit(logit, static_cast<double>(logit) + bias.bias);
+  }
+  if (options_.penalties.on()) penalize(options_.penalties, history, *numbers_, row_);
+  if (options_.dry.on()) penalize(options_.dry, breakers_, history, *numbers_, repeats_, row_);
+  return row_;
+}
+
+Result<Sampled> Sampler::sample(std::span<const float> logits, Constraint* constraint, std::span<const Token> history) {
   FACET_CHECK(static_cast<int64_t>(logits.size()) == vocab_size_);
   if (const std::optional<Token> bad = first_non_finite(logits))
     return not_finite(*bad, logits[static_cast<size_t>(*bad)]);
   restrict_mask(constraint);
-  const std::optional<Candidate> top = best(logits, mask_);
+  const std::span<const float> row = adjusted(logits, history);
+  const std::optional<Candidate> top = best(row, mask_);
   if (!top)
     return Error{.code = ErrorCode::non_finite,
                  .what = "no token is left to choose from: all are suppressed, excluded by the constraint or -inf"};
-  Sampled sampled{.token = options_.temperature > 0 ? draw(logits, top->logit) : top->token};
+  Sampled sampled{.token = options_.temperature > 0 ? draw(row, top->logit) : top->token};
   if (options_.logprobs > 0) report(logits, sampled);
   return sampled;
 }
 
-// candidates_ and their weights: after top-k or, with top-k off, at least as many of the best as top-p needs. Returns
-// the weight that top-p keeps a share of.
+// candidates_ and their weights: after top-k or, with top-k off, at least as many of the best as top-p needs (all,
+// where typical-p looks at them first). Returns the weight that the next cut keeps a share of.
 double Sampler::gather(std::span<const float> logits, float max, double scale) {
   if (options_.top_k > 0) {
     keep_best(logits, mask_, static_cast<size_t>(options_.top_k), candidates_);
     return weigh(max, scale);
   }
-  if (options_.top_p == 1) {
+  if (options_.top_p == 1 || options_.typical_p < 1) {
     keep_all(logits, mask_, candidates_);
     return weigh(max, scale);
   }
@@ -106,6 +107,34 @@ double Sampler::weigh(float max, double scale) {
   return total;
 }
 
+// Keeps the fewest whose surprise -ln p is nearest to the entropy and whose weight reaches typical_p of the total; at
+// least one. Returns their weight. With x = (z - max) / T and p = e^x / total, surprise is ln total - x and entropy its
+// mean, so the distance between them is |x - Σ p x|: no logarithm is needed.
+double Sampler::cut_typical(float max, double scale, double total) {
+  const auto x = [&](const Candidate& candidate) { return (static_cast<double>(candidate.logit) - max) * scale; };
+  double mean = 0;
+  for (size_t i = 0; i < weights_.size(); ++i) mean += weights_[i] * x(candidates_[i]);
+  mean /= total;
+  const auto nearer = [&](const Candidate& a, const Candidate& b) {
+    const double from_a = std::abs(x(a) - mean), from_b = std::abs(x(b) - mean);
+    return from_a != from_b ? from_a < from_b : better(a, b);
+  };
+  size_t kept = 0, sorted = 0;
+  for (double sum = 0; kept < candidates_.size() && (kept == 0 || sum < options_.typical_p * total); ++kept) {
+    if (kept == sorted) {  // usually few are needed of a vocabulary: they are sorted in stretches, ever longer
+      const auto begin = candidates_.begin() + static_cast<ptrdiff_t>(sorted);
+      sorted = std::min(candidates_.size(), std::max<size_t>(256, sorted * 16));
+      const auto end = candidates_.begin() + static_cast<ptrdiff_t>(sorted);
+      std::nth_element(begin, end, candidates_.end(), nearer);
+      std::sort(begin, end, nearer);
+    }
+    sum += exp_nonpositive(x(candidates_[kept]));
+  }
+  candidates_.resize(kept);
+  std::ranges::sort(candidates_, better);
+  return weigh(candidates_.front().logit, scale);
+}
+
 // Keeps the fewest of the best whose weight reaches `wanted`, at least one.
 void Sampler::cut_nucleus(double wanted) {
   size_t kept = 0;
@@ -114,7 +143,9 @@ void Sampler::cut_nucleus(double wanted) {
 }
 
 Token Sampler::draw(std::span<const float> logits, float max) {
-  const double total = gather(logits, max, 1.0 / options_.temperature);
+  const double scale = 1.0 / options_.temperature;
+  double total = gather(logits, max, scale);
+  if (options_.typical_p < 1) total = cut_typical(max, scale, total);
   if (options_.top_p < 1) cut_nucleus(options_.top_p * total);
   double left_weight = 0;
   for (double& weight : weights_) {
@@ -133,7 +164,8 @@ Token Sampler::draw(std::span<const float> logits, float max) {
 }
 
 void Sampler::report(std::span<const float> logits, Sampled& sampled) {
-  // The model's own distribution: what is banned is out of it, what a constraint excludes is not.
+  // The model's own distribution: what is banned is out of it; what a constraint excludes is not, and no bias or
+  // penalty enters.
   const size_t n = static_cast<size_t>(options_.logprobs);
   keep_best(logits, allowed_, n, candidates_);
   const float max = candidates_.front().logit;

@@ -2,33 +2,23 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/random.h"
 #include "facet/result.h"
 #include "runtime/constraint.h"
+#include "runtime/repetition.h"
+#include "runtime/sampler_options.h"
 #include "runtime/selection.h"
 #include "tensor/token.h"
 
 namespace facet::runtime {
 
-struct SamplerOptions {
-  float temperature = 1;  // 0: greedy
-  int top_k = 64;         // 0: off
-  float top_p = 0.95f;    // 1: off
-  float min_p = 0;        // 0: off
-  uint64_t seed = 0;
-  int logprobs = 0;  // alternatives to report; 0: no log-probability is computed at all
-};
-
-// Errors: invalid_argument, naming the option: temperature below 0, top_k below 0, top_p or min_p outside 0…1, logprobs
-// below 0; NaN anywhere.
-Result<void> check(const SamplerOptions& options);
-
 struct Alternative {
   Token token;
-  float logprob;  // natural logarithm under the model's own distribution (after suppression, before temperature)
+  float logprob;  // natural logarithm under the model's own distribution (after suppression, before all else)
 };
 
 struct Sampled {
@@ -40,19 +30,24 @@ struct Sampled {
 class Sampler {
  public:
   // Requires options that pass check(). banned: tokens never chosen (reserved ones, suppress_tokens); copied; ids
-  // outside the vocabulary mean nothing.
-  Sampler(const SamplerOptions& options, std::span<const Token> banned, int64_t vocab_size);
+  // outside the vocabulary mean nothing. breakers: of DRY; must outlive the sampler; nullptr: none.
+  Sampler(const SamplerOptions& options, std::span<const Token> banned, int64_t vocab_size,
+          Breakers* breakers = nullptr);
 
   // Chooses from one row of vocab_size logits. Ties go to the lower id. Unless greedy, takes exactly one random number,
   // so the n-th token of an answer always meets the n-th number. Does not call accept(): whoever keeps the token does.
-  // Errors: non_finite (NaN or +inf anywhere, naming the first such token id; or nothing left to choose from).
-  Result<Sampled> sample(std::span<const float> logits, Constraint* constraint = nullptr);
+  // history: all tokens in front of the one that is chosen, for the penalties; nothing of it is remembered. Errors:
+  // non_finite (NaN or +inf anywhere, naming the first such token id; or nothing left to choose from).
+  Result<Sampled> sample(std::span<const float> logits, Constraint* constraint = nullptr,
+                         std::span<const Token> history = {});
 
  private:
   void restrict_mask(Constraint* constraint);
+  std::span<const float> adjusted(std::span<const float> logits, std::span<const Token> history);
   Token draw(std::span<const float> logits, float max);
   double gather(std::span<const float> logits, float max, double scale);
   double weigh(float max, double scale);
+  double cut_typical(float max, double scale, double total);
   void cut_nucleus(double wanted);
   void report(std::span<const float> logits, Sampled& sampled);
 
@@ -63,6 +58,12 @@ class Sampler {
   Random random_;
   std::vector<Candidate> candidates_;
   std::vector<double> weights_;  // of candidates_, not normalised; the best has 1
+
+  // What biases and penalties need: a row that may be changed, and scratch. Empty where there are none.
+  Breakers* breakers_;
+  std::vector<float> row_;
+  std::optional<TokenNumbers> numbers_;
+  std::vector<int32_t> repeats_;
 };
 
 }  // namespace facet::runtime

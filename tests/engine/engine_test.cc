@@ -232,6 +232,72 @@ TEST_F(EngineTest, DrawsTheSameWithTheSameSeed) {
   EXPECT_NE(other->tokens, first->tokens);
 }
 
+TEST_F(EngineTest, BiasesAndPenaltiesChangeWhatIsChosen) {
+  Engine engine =
+      puppet(R"("answers": [{"say": [{"logits": [["a", 5], ["b", 4], ["c", 4.5]], "rest": -60}], "repeat": true}])");
+  const Token a = engine.tokenize("a", false)[0], b = engine.tokenize("b", false)[0];
+  Request request = text("x");
+  request.max_tokens = 6;
+  request.sampling.temperature = 0;
+  const auto answer = [&](const std::function<void(Sampling&)>& change, std::string prompt = "x") {
+    Request changed = request;
+    changed.text = std::move(prompt);
+    change(changed.sampling);
+    const Result<Answer> made = engine.generate(changed);
+    return made.ok() ? made->text : made.error().message();
+  };
+  EXPECT_EQ(answer([](Sampling&) {}), "aaaaaa");
+  EXPECT_EQ(answer([&](Sampling& s) { s.logit_bias = {{b, 2}}; }), "bbbbbb");
+  EXPECT_EQ(answer([&](Sampling& s) { s.logit_bias = {{a, -std::numeric_limits<float>::infinity()}}; }), "cccccc");
+  EXPECT_EQ(answer([](Sampling& s) { s.repeat_penalty = 1.12f; }), "acaaaa") << "all three divided, then as before";
+  EXPECT_EQ(answer([](Sampling& s) { s.frequency_penalty = 0.4f; }), "aacacb");
+  EXPECT_EQ(answer([](Sampling& s) { s.frequency_penalty = 0.4f; }), "aacacb") << "of a prompt that is in the cache";
+  EXPECT_EQ(answer([](Sampling& s) { s.frequency_penalty = 0.4f; }, "xaac"), "acbacb") << "the prompt counts";
+  EXPECT_EQ(answer([](Sampling& s) { s.presence_penalty = 0.75f, s.repeat_last_n = 1; }), "acacac");
+  EXPECT_EQ(answer([](Sampling& s) { s.dry_multiplier = 0.4f; }), "aaaaca");
+  EXPECT_EQ(answer([](Sampling& s) { s.dry_multiplier = 0.4f, s.dry_sequence_breakers = {"a"}; }), "aaaaaa");
+  EXPECT_EQ(answer([](Sampling& s) {
+              s.dry_multiplier = 0.4f, s.dry_sequence_breakers = {"aa", "b"};
+            }),
+            "aaaaaa")
+      << "the second of two tokens ends it";
+}
+
+TEST_F(EngineTest, ABiasDoesNotFreeReservedTokens) {
+  Engine engine = puppet(R"("answers": [{"say": "ab", "repeat": true}])");
+  Request request = text("x");
+  request.max_tokens = 3;
+  request.sampling.temperature = 0;
+  for (Token token = 0; token < engine.info().vocab_size; ++token)
+    if (engine.detokenize(std::vector<int32_t>{token}, true).starts_with("<unused"))
+      request.sampling.logit_bias.push_back({token, 1000});
+  ASSERT_FALSE(request.sampling.logit_bias.empty());
+  EXPECT_EQ(engine.generate(request)->text, "aba");
+}
+
+TEST_F(EngineTest, RefusesSamplingOptionsByName) {
+  Engine engine = puppet(R"("answers": [{"say": "ab"}])");
+  const auto refused = [&](const char* name, const std::function<void(Sampling&)>& change) {
+    Request request = text("x");
+    change(request.sampling);
+    const Result<Answer> answer = engine.generate(request);
+    ASSERT_FALSE(answer) << name;
+    EXPECT_EQ(answer.error().code, ErrorCode::invalid_argument);
+    EXPECT_EQ(answer.error().where, name);
+  };
+  refused("typical_p", [](Sampling& s) { s.typical_p = -1; });
+  refused("repeat_penalty", [](Sampling& s) { s.repeat_penalty = 0; });
+  refused("repeat_last_n", [](Sampling& s) { s.repeat_last_n = -2; });
+  refused("frequency_penalty", [](Sampling& s) { s.frequency_penalty = std::nanf(""); });
+  refused("presence_penalty", [](Sampling& s) { s.presence_penalty = std::nanf(""); });
+  refused("dry_multiplier", [](Sampling& s) { s.dry_multiplier = -1; });
+  refused("dry_base", [](Sampling& s) { s.dry_base = 0; });
+  refused("dry_allowed_length", [](Sampling& s) { s.dry_allowed_length = -1; });
+  refused("dry_penalty_last_n", [](Sampling& s) { s.dry_penalty_last_n = -2; });
+  refused("dry_sequence_breakers", [](Sampling& s) { s.dry_sequence_breakers = {""}; });
+  refused("logit_bias", [&](Sampling& s) { s.logit_bias = {{static_cast<Token>(engine.info().vocab_size), 1}}; });
+}
+
 TEST_F(EngineTest, RefusesALengthBelowNoLimit) {
   Engine engine = puppet(R"("answers": [{"say": "a"}])");
   Request request = text("x");
@@ -375,6 +441,9 @@ TEST_F(EngineTest, SurvivesMemoryThatRunsOutAnywhere) {
   request.sampling.temperature = 0;
   request.sampling.logprobs = 2;
   request.sampling.stop_strings = {"never"};
+  request.sampling.repeat_penalty = 1.05f;
+  request.sampling.dry_multiplier = 0.5f;
+  request.sampling.logit_bias = {{5, 0.25f}};
   request.max_tokens = 6;
   Engine engine = real();
   const Result<Answer> expected = engine.generate(request);

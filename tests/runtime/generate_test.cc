@@ -306,6 +306,47 @@ TEST(Generate, ACacheTooSmallForOneChunkIsAnErrorAndTheSequenceSurvives) {
   EXPECT_EQ(spelled(say(sequence, "the")->tokens), "abc.");
 }
 
+// Everything on that reads the tokens in front.
+SamplerOptions penalties() {
+  SamplerOptions options{.temperature = 0};
+  options.penalties = {.repeat = 1.1f, .frequency = 0.1f, .presence = 0.1f, .last_n = -1};
+  options.dry = {.multiplier = 0.1f, .base = 1};  // a loop goes on
+  options.bias = {{3, 0.5f}};
+  return options;
+}
+
+TEST(Generate, PenaltiesCountThePromptAndTheAnswer) {
+  // Logits 5 for a, b and c alike: each is taken once it occurred least often.
+  const auto puppet =
+      puppet_of(R"("answers": [{"say": [{"logits": [["a", 5], ["b", 5], ["c", 5]], "rest": -60}], "repeat": true}])");
+  SamplerOptions options{.temperature = 0};
+  options.penalties = {.frequency = 1, .last_n = -1};
+  const auto answer = [&](std::string_view prompt, Sequence& sequence) {
+    Sampler sampler(options, {}, facet::testing::kLetters);
+    return spelled(sequence.generate(letters(prompt), until_end(7), sampler, kQuiet)->tokens);
+  };
+  Sequence sequence = sequence_of(*puppet);
+  EXPECT_EQ(answer("aaab", sequence), "cbcbcab");
+  EXPECT_EQ(answer("aaab", sequence), "cbcbcab") << "of a prompt that was there already";
+  EXPECT_EQ(answer("aaabcb", sequence), "cbcabca") << "and of one that is partly the answer";
+  Sequence fresh = sequence_of(*puppet);
+  EXPECT_EQ(answer("aaabcb", fresh), "cbcabca");
+  options.penalties.last_n = 1;
+  EXPECT_EQ(answer("aaab", sequence), "abababa") << "only the last token counts";
+}
+
+TEST(Generate, DryBreaksALoop) {
+  const auto puppet =
+      puppet_of(R"("answers": [{"say": [{"logits": [["a", 5], ["b", 4]], "rest": -60}], "repeat": true}])");
+  Sequence sequence = sequence_of(*puppet);
+  SamplerOptions options{.temperature = 0};
+  options.dry = {.multiplier = 0.8f};
+  Sampler sampler(options, {}, facet::testing::kLetters);
+  const Result<Generated> out = sequence.generate(letters("x"), until_end(6), sampler, kQuiet);
+  ASSERT_OK(out);
+  EXPECT_EQ(spelled(out->tokens), "aaaaba") << "2 repeated cost 0.8, 3 cost 1.4: more than b is behind";
+}
+
 TEST(Generate, ATokenAllocatesNothingOutsideTheModel) {
   // Marks where the model's own work begins and ends.
   struct Meter : Recorder {
@@ -322,12 +363,15 @@ TEST(Generate, ATokenAllocatesNothingOutsideTheModel) {
       return done;
     }
   };
-  const auto puppet = puppet_of(R"("answers": [{"say": "abc", "repeat": true}])");
-  Meter meter(*puppet);
-  Sequence sequence = sequence_of(meter);
-  ASSERT_OK(say(sequence, "x", until_end(300)));
-  EXPECT_EQ(meter.steps, 299);
-  EXPECT_LE(meter.allocating_steps, 20);  // lists of tokens that double
+  for (const SamplerOptions& options : {SamplerOptions{.temperature = 0}, penalties()}) {
+    const auto puppet = puppet_of(R"("answers": [{"say": "abc", "repeat": true}])");
+    Meter meter(*puppet);
+    Sequence sequence = sequence_of(meter);
+    Sampler sampler(options, {}, facet::testing::kLetters);
+    ASSERT_OK(sequence.generate(letters("x"), until_end(300), sampler, kQuiet));
+    EXPECT_EQ(meter.steps, 299);
+    EXPECT_LE(meter.allocating_steps, 20);  // lists of tokens that double
+  }
 }
 
 TEST(Generate, SequencesGiveTheirRowsBack) {

@@ -34,6 +34,23 @@ std::vector<double> formula(const std::vector<float>& logits, const SamplerOptio
   double total = 0;
   for (const size_t i : order)
     total += p[i] = std::exp((static_cast<double>(logits[i]) - logits[order[0]]) / options.temperature);
+  if (options.typical_p < 1) {  // by surprise and entropy, as Meister et al. 2022 write it
+    const auto surprise = [&](size_t i) { return -std::log(p[i] / total); };
+    double entropy = 0;
+    for (const size_t i : order)
+      if (p[i] > 0) entropy += p[i] / total * surprise(i);
+    const auto far = [&](size_t i) { return p[i] > 0 ? std::abs(surprise(i) - entropy) : kInf; };
+    std::vector<size_t> nearest = order;
+    std::ranges::stable_sort(nearest, [&](size_t a, size_t b) { return far(a) < far(b); });
+    size_t in = 0;
+    for (double sum = 0; in < nearest.size() && (in == 0 || sum < options.typical_p * total); ++in)
+      sum += p[nearest[in]];
+    for (size_t rank = in; rank < nearest.size(); ++rank) p[nearest[rank]] = 0;
+    std::erase_if(order, [&](size_t i) { return p[i] == 0; });
+    total = 0;
+    const double best = p[order[0]];
+    for (const size_t i : order) total += p[i] /= best;
+  }
   double before = 0, kept = 0;
   for (size_t rank = 0; rank < order.size(); ++rank) {
     double& weight = p[order[rank]];
@@ -123,6 +140,56 @@ TEST(Sampler, DrawsFollowTheFormulaOfEveryOption) {
                                           << " min_p " << min_p);
           expect_drawn_by(formula(logits, options), frequencies(logits, options, kDraws), kDraws);
         }
+}
+
+TEST(Sampler, TypicalPKeepsWhatIsNearTheEntropy) {
+  const std::vector<float> logits = wavy(60, 2);
+  constexpr int kDraws = 2500;
+  for (const float temperature : {0.5f, 1.7f})
+    for (const float typical_p : {0.0f, 0.2f, 0.7f, 0.95f, 1.0f})
+      for (const int top_k : {0, 7, 40})
+        for (const float top_p : {1.0f, 0.6f})
+          for (const float min_p : {0.0f, 0.5f}) {
+            const SamplerOptions options{.temperature = temperature,
+                                         .top_k = top_k,
+                                         .top_p = top_p,
+                                         .min_p = min_p,
+                                         .seed = 5,
+                                         .logprobs = 0,
+                                         .typical_p = typical_p};
+            SCOPED_TRACE(testing::Message() << "temperature " << temperature << " typical_p " << typical_p << " top_k "
+                                            << top_k << " top_p " << top_p << " min_p " << min_p);
+            expect_drawn_by(formula(logits, options), frequencies(logits, options, kDraws), kDraws);
+          }
+}
+
+TEST(Sampler, TypicalPCanLeaveTheLikeliestOut) {
+  std::vector<float> logits(60, 0.0f);
+  logits[13] = 3;  // a quarter of the probability; the others are as surprising as the whole is on average
+  SamplerOptions options = plain(3);
+  options.typical_p = 0.5f;
+  const std::vector<int64_t> counts = frequencies(logits, options, 500);
+  EXPECT_EQ(counts[13], 0);
+  EXPECT_GT(counts[0], 0);
+  options.temperature = 0;
+  EXPECT_EQ(frequencies(logits, options, 1)[13], 1) << "greedy knows no cuts";
+}
+
+TEST(Sampler, TypicalPOverAWholeVocabularyKeepsExactlyTheNearest) {
+  const std::vector<float> logits = wavy(20000, 0.5);  // more are kept than the first stretches sort
+  for (const float top_p : {1.0f, 0.9f}) {
+    SamplerOptions options = plain(3);
+    options.typical_p = 0.6f;
+    options.top_p = top_p;
+    const std::vector<double> p = formula(logits, options);
+    ASSERT_GT(std::ranges::count_if(p, [](double x) { return x > 0; }), 4096);
+    Sampler sampler(options, {}, 20000);
+    for (int i = 0; i < 300; ++i) {
+      const Result<Sampled> sampled = sampler.sample(logits);
+      ASSERT_OK(sampled);
+      ASSERT_GT(p[static_cast<size_t>(sampled->token)], 0) << top_p;
+    }
+  }
 }
 
 TEST(Sampler, TheFrequencyTestCanFail) {
@@ -220,6 +287,131 @@ TEST(Sampler, LogprobsAreTheModelsOwn) {
   }
 }
 
+TEST(Sampler, ABiasIsAddedBeforeAllElse) {
+  const std::vector<float> logits = {1, 3, 2, -kInf, 0};
+  SamplerOptions options = greedy();
+  const auto chosen = [&](std::vector<TokenBias> bias, const std::vector<Token>& banned = {}) {
+    options.bias = std::move(bias);
+    return Sampler(options, banned, 5).sample(logits)->token;
+  };
+  EXPECT_EQ(chosen({{0, 2.5f}}), 0);
+  EXPECT_EQ(chosen({{1, -1.5f}}), 2);
+  EXPECT_EQ(chosen({{1, -kInf}}), 2);
+  EXPECT_EQ(chosen({{4, 2}, {4, 2}}), 4) << "biases of one token add up";
+  EXPECT_EQ(chosen({{1, -kInf}, {1, 100}}), 2) << "never stays never";
+  EXPECT_EQ(chosen({{3, 100}}), 1) << "what the model excludes cannot come";
+  EXPECT_EQ(chosen({{0, 100}}, {0}), 1) << "banned tokens stay banned";
+  options = plain(4);
+  options.bias = {{0, 1.25f}, {2, -kInf}};
+  expect_drawn_by(formula({2.25f, 3, 2, -kInf, 0}, plain(), {2}), frequencies(logits, options, 5000), 5000);
+}
+
+TEST(Sampler, ATokenThatABiasForbidsCannotBeForced) {
+  SamplerOptions options = greedy();
+  options.bias = {{7, -kInf}};
+  Mask mask({});
+  mask.only = 7;
+  EXPECT_EQ(Sampler(options, {}, 130).sample(wavy(130), &mask).error().code, ErrorCode::non_finite);
+}
+
+TEST(Sampler, PenaltiesComeBehindTheBiasAndBeforeEverythingElse) {
+  const std::vector<float> logits = {2, 3, 2.5f, 0, -1};
+  const std::vector<Token> history = {1, 0, 1, 4};
+  SamplerOptions options = plain(6);
+  options.temperature = 0.7f;
+  options.top_k = 4;
+  options.bias = {{0, 4}};
+  options.penalties = {.repeat = 2, .frequency = 0.25f, .presence = 0.5f, .last_n = -1};
+  const std::vector<float> changed = {(2 + 4) / 2.0f - 0.75f, 3 / 2.0f - 2 * 0.25f - 0.5f, 2.5f, 0, -1 * 2 - 0.75f};
+  Sampler sampler(options, {}, 5);
+  std::vector<int64_t> counts(5, 0);
+  for (int i = 0; i < 5000; ++i) ++counts[static_cast<size_t>(sampler.sample(logits, nullptr, history)->token)];
+  expect_drawn_by(formula(changed, options), counts, 5000);
+
+  options.temperature = 0;
+  EXPECT_EQ(Sampler(options, {}, 5).sample(logits, nullptr, history)->token, 2) << "greedy honours them";
+}
+
+TEST(Sampler, LogprobsKnowNeitherBiasNorPenalty) {
+  const std::vector<float> logits = wavy(300);
+  const std::vector<Token> history = {7, 7, 7, 8, 7, 7};
+  SamplerOptions options{.temperature = 0, .logprobs = 5};
+  const Result<Sampled> expected = Sampler(options, {}, 300).sample(logits);
+  options.bias = {{expected->token, -kInf}, {expected->top[1].token, -2.5f}, {3, 40}};
+  options.penalties.presence = 3;
+  options.dry.multiplier = 2;
+  const Result<Sampled> sampled = Sampler(options, {}, 300).sample(logits, nullptr, history);
+  EXPECT_EQ(sampled->token, 3);
+  EXPECT_NEAR(sampled->logprob, std::log(formula(logits, plain())[3]), 1e-5);
+  ASSERT_EQ(sampled->top.size(), 5u);
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(sampled->top[i].token, expected->top[i].token);
+    EXPECT_EQ(sampled->top[i].logprob, expected->top[i].logprob);
+  }
+}
+
+// The same draws with the options off and with options that change nothing.
+TEST(Sampler, OptionsThatAreOffChangeNoBit) {
+  const std::vector<float> logits = wavy(1000);
+  const std::vector<Token> history = {1, 2, 1, 2, 1, 2};
+  SamplerOptions off{.temperature = 0.9f, .seed = 42}, nothing = off;
+  off.penalties = {.repeat = 3, .frequency = 1, .presence = 1, .last_n = 0};
+  off.dry = {.multiplier = 3, .base = 2, .allowed_length = 0, .last_n = 0};
+  nothing.bias = {{5, 0}};
+  Sampler plain_one({.temperature = 0.9f, .seed = 42}, {}, 1000), a(off, {}, 1000), b(nothing, {}, 1000);
+  for (int i = 0; i < 200; ++i) {
+    const Token expected = plain_one.sample(logits)->token;
+    ASSERT_EQ(a.sample(logits, nullptr, history)->token, expected);
+    ASSERT_EQ(b.sample(logits, nullptr, history)->token, expected);
+  }
+}
+
+// Options, logits and histories of every size, extreme ones among them: an answer is finite, possible and not banned.
+TEST(Sampler, WhateverTheOptionsNothingImpossibleIsChosen) {
+  Random random(11);
+  const auto below = [&](size_t n) { return size_t{random.below(static_cast<uint32_t>(std::max<size_t>(n, 1)))}; };
+  const auto one_of = [&](std::initializer_list<float> values) { return values.begin()[below(values.size())]; };
+  for (int round = 0; round < 4000; ++round) {
+    const size_t vocab = 2 + below(150);
+    std::vector<float> logits(vocab);
+    for (float& z : logits) z = one_of({0, 1, -1, 7.5f, -30, 3e38f, -3e38f, 1e-40f, -kInf});
+    std::vector<Token> history(below(60)), banned(below(vocab / 2));
+    for (Token& token : history) token = static_cast<Token>(below(std::min<size_t>(vocab, 4)));
+    for (Token& token : banned) token = static_cast<Token>(below(vocab));
+    SamplerOptions options{.temperature = one_of({0, 1e-45f, 0.7f, 1, 3e38f}),
+                           .top_k = static_cast<int>(below(9)),
+                           .top_p = one_of({0, 0.5f, 1}),
+                           .min_p = one_of({0, 0.1f, 1}),
+                           .seed = static_cast<uint64_t>(round),
+                           .logprobs = 2,
+                           .typical_p = one_of({0, 0.5f, 1})};
+    options.penalties = {.repeat = one_of({1, 1.3f, 1e-45f, 3e38f}),
+                         .frequency = one_of({0, -2, 2, 3e38f, -3e38f}),
+                         .presence = one_of({0, 2, 3e38f, -3e38f}),
+                         .last_n = static_cast<int64_t>(below(70)) - 1};
+    options.dry = {.multiplier = one_of({0, 1, 3e38f}),
+                   .base = one_of({1, 1.75f, 3e38f}),
+                   .allowed_length = static_cast<int>(below(4)),
+                   .last_n = static_cast<int64_t>(below(70)) - 1};
+    std::vector<bool> possible(vocab);
+    for (size_t i = 0; i < vocab; ++i) possible[i] = logits[i] > -kInf;
+    for (const Token token : banned) possible[static_cast<size_t>(token)] = false;
+    for (size_t i = below(3); i > 0; --i) {
+      options.bias.push_back({static_cast<Token>(below(vocab)), one_of({1, -1, 3e38f, -3e38f, -kInf})});
+      if (options.bias.back().bias == -kInf) possible[static_cast<size_t>(options.bias.back().token)] = false;
+    }
+    const Result<Sampled> sampled =
+        Sampler(options, banned, static_cast<int64_t>(vocab)).sample(logits, nullptr, history);
+    if (std::ranges::find(possible, true) == possible.end()) {
+      ASSERT_EQ(sampled.error().code, ErrorCode::non_finite);
+      continue;
+    }
+    ASSERT_OK(sampled);
+    ASSERT_TRUE(possible[static_cast<size_t>(sampled->token)]) << "round " << round << " token " << sampled->token;
+    ASSERT_LE(sampled->logprob, 0) << round;  // NaN is not
+  }
+}
+
 TEST(Sampler, NumbersThatAreNotFiniteAreErrorsThatNameTheToken) {
   for (const float bad : {kNan, kInf}) {
     std::vector<float> logits = wavy(100);
@@ -254,11 +446,11 @@ TEST(Sampler, OptionsOutOfRangeAreRefusedByName) {
   const auto refused = [](const char* option, auto change) {
     SamplerOptions options;
     change(options);
-    const Result<void> checked = check(options);
+    const Result<void> checked = check(options, 100);
     ASSERT_FALSE(checked) << option;
     EXPECT_EQ(checked.error().where, option);
   };
-  EXPECT_OK(check({}));
+  EXPECT_OK(check({}, 100));
   refused("temperature", [](SamplerOptions& o) { o.temperature = -0.1f; });
   refused("temperature", [](SamplerOptions& o) { o.temperature = kNan; });
   refused("temperature", [](SamplerOptions& o) { o.temperature = kInf; });
@@ -267,6 +459,24 @@ TEST(Sampler, OptionsOutOfRangeAreRefusedByName) {
   refused("top_p", [](SamplerOptions& o) { o.top_p = kNan; });
   refused("min_p", [](SamplerOptions& o) { o.min_p = -0.5f; });
   refused("logprobs", [](SamplerOptions& o) { o.logprobs = -2; });
+  refused("typical_p", [](SamplerOptions& o) { o.typical_p = 1.5f; });
+  refused("typical_p", [](SamplerOptions& o) { o.typical_p = kNan; });
+  for (const float bad : {0.0f, -1.0f, kInf, kNan})
+    refused("repeat_penalty", [&](SamplerOptions& o) { o.penalties.repeat = bad; });
+  for (const float bad : {kInf, -kInf, kNan}) {
+    refused("frequency_penalty", [&](SamplerOptions& o) { o.penalties.frequency = bad; });
+    refused("presence_penalty", [&](SamplerOptions& o) { o.penalties.presence = bad; });
+  }
+  refused("repeat_last_n", [](SamplerOptions& o) { o.penalties.last_n = -2; });
+  for (const float bad : {-0.5f, kInf, kNan}) {
+    refused("dry_multiplier", [&](SamplerOptions& o) { o.dry.multiplier = bad; });
+    refused("dry_base", [&](SamplerOptions& o) { o.dry.base = bad; });
+  }
+  refused("dry_base", [](SamplerOptions& o) { o.dry.base = 0.9f; });
+  refused("dry_allowed_length", [](SamplerOptions& o) { o.dry.allowed_length = -1; });
+  refused("dry_penalty_last_n", [](SamplerOptions& o) { o.dry.last_n = -2; });
+  for (const float bad : {kInf, kNan}) refused("logit_bias", [&](SamplerOptions& o) { o.bias = {{3, bad}}; });
+  for (const Token bad : {-1, 100}) refused("logit_bias", [&](SamplerOptions& o) { o.bias = {{bad, 1}}; });
 }
 
 }  // namespace
