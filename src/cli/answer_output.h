@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "cli/options.h"
+#include "cli/sampling_options.h"
 #include "cli/terminal.h"
 #include "facet/engine.h"
 

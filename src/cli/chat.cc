@@ -11,6 +11,7 @@
 #include "cli/conversation.h"
 #include "cli/line_editor.h"
 #include "cli/options.h"
+#include "cli/sampling_options.h"
 #include "cli/terminal.h"
 
 namespace facet::cli {
@@ -28,68 +29,12 @@ constexpr const char* kHelp = R"(/system TEXT   set the system message (without 
 /save FILE     save the conversation
 /load FILE     load a saved conversation
 /set           show the settings
-/set NAME VALUE  change one: temp, top_k, top_p, min_p, seed, predict, think (on, off); "default" undoes it
+/set NAME VALUE  change one of them; "default" undoes it
 /exit          leave (Ctrl-D too)
 Ctrl-C stops an answer.
 )";
 
 constexpr uint64_t kMaxSaved = uint64_t{64} << 20;
-
-// "NAME VALUE" into the settings. Errors: invalid_argument.
-Result<void> change_setting(SamplingOptions& settings, const std::string& name, const std::string& value) {
-  const bool unset = value == "default";
-  const auto number = [&](auto& target) {
-    using Number = typename std::remove_reference_t<decltype(target)>::value_type;
-    if (unset) {
-      target.reset();
-      return true;
-    }
-    if (std::is_unsigned_v<Number> && value.starts_with('-')) return false;
-    std::istringstream in(value);
-    Number parsed;
-    if (!(in >> parsed) || !in.eof()) return false;
-    target = parsed;
-    return true;
-  };
-  bool ok = false;
-  if (name == "temp")
-    ok = number(settings.temperature);
-  else if (name == "top_k")
-    ok = number(settings.top_k);
-  else if (name == "top_p")
-    ok = number(settings.top_p);
-  else if (name == "min_p")
-    ok = number(settings.min_p);
-  else if (name == "seed")
-    ok = number(settings.seed);
-  else if (name == "predict") {
-    std::optional<int64_t> most;
-    ok = number(most);
-    if (ok) settings.max_tokens = most.value_or(-1);
-  } else if (name == "think") {
-    ok = value == "on" || value == "off" || unset;
-    if (ok) settings.think = value == "on";
-  } else {
-    return Error{.code = ErrorCode::invalid_argument,
-                 .what = "there is no such setting",
-                 .where = "/set",
-                 .expected = "temp, top_k, top_p, min_p, seed, predict or think",
-                 .found = name};
-  }
-  if (ok) return {};
-  return Error{.code = ErrorCode::invalid_argument,
-               .what = cat("value of ", name, " cannot be read"),
-               .where = "/set",
-               .expected = name == "think" ? "on or off" : "a number",
-               .found = value};
-}
-
-std::string settings_text(const SamplingOptions& s) {
-  const auto shown = [](const auto& value) { return value ? cat(*value) : std::string("default"); };
-  return cat("temp ", shown(s.temperature), ", top_k ", shown(s.top_k), ", top_p ", shown(s.top_p), ", min_p ",
-             shown(s.min_p), ", seed ", shown(s.seed), ", predict ", s.max_tokens, ", think ", s.think ? "on" : "off",
-             "\n");
-}
 
 class Chat {
  public:
@@ -116,6 +61,7 @@ class Chat {
     Conversation conversation(raw_ || !engine.info().has_chat_template);
     if (conversation.raw() && !raw_) note("the model has no chat template: it continues the text that you write");
     if (conversation.raw()) note_chat_flags(system_, settings_);
+    note_idle_settings(settings_);
     conversation.set_system(system_);
     LineEditor editor(cat(cache_folder(), "/chat_history"));
     note(cat(engine.info().description, ", context ", engine.info().context, "; /help lists the commands"));

@@ -42,11 +42,6 @@ const std::vector<Refused>& refused() {
   return all;
 }
 
-// Unlike CLI11's own, with a message that can be read.
-CLI::Validator non_negative() {
-  return {[](const std::string& text) { return text.starts_with('-') ? "must not be negative" : std::string(); }, ""};
-}
-
 }  // namespace
 
 std::string environment_name(const std::string& flag_names) {
@@ -122,42 +117,6 @@ LoadOptions ModelOptions::load_options() const {
   return options;
 }
 
-void SamplingOptions::add_to(CLI::App& app) {
-  add_option(app, "-n,--predict", max_tokens, "tokens to write at most (-1: until the context is full)")
-      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 31));
-  add_option(app, "--temp", temperature, "temperature; 0 is greedy (default: the model file's, else 1)")
-      ->check(non_negative());
-  add_option(app, "--top-k", top_k, "keep the K likeliest tokens; 0 is off (default: the file's, else 64)")
-      ->check(non_negative());
-  add_option(app, "--top-p", top_p,
-             "keep the likeliest tokens up to this share; 1 is off (default: the file's, else 0.95)")
-      ->check(CLI::Range(0.0f, 1.0f));
-  add_option(app, "--min-p", min_p, "drop tokens below this share of the likeliest; 0 is off (default: 0)")
-      ->check(CLI::Range(0.0f, 1.0f));
-  add_option(app, "-s,--seed", seed, "seed of the draw (default: a fresh one, shown with --verbose)")
-      ->check(non_negative());
-  app.add_option("--stop", stop_strings, "end the answer before this text; may be repeated")
-      ->envname("FACET_STOP")
-      ->allow_extra_args(false);
-  add_flag(app, "--ignore-eos", ignore_stop_tokens, "go on after tokens that end an answer");
-  add_flag(app, "--allow-reserved", allow_reserved, "let reserved tokens be chosen (for comparisons)");
-  add_flag(app, "--think", think, "let a chat model think before it answers");
-}
-
-Sampling SamplingOptions::sampling() const {
-  Sampling sampling;
-  sampling.temperature = temperature;
-  sampling.top_k = top_k;
-  sampling.top_p = top_p;
-  sampling.min_p = min_p;
-  sampling.seed = seed;
-  sampling.stop_strings = stop_strings;
-  sampling.ignore_stop_tokens = ignore_stop_tokens;
-  sampling.allow_reserved = allow_reserved;
-  sampling.logprobs = logprobs;
-  return sampling;
-}
-
 void TextOptions::add_to(CLI::App& app) {
   add_option(app, "-p,--prompt", prompt, "the text");
   add_option(app, "-f,--file", file, "read the text from a file (- is standard input)");
@@ -188,7 +147,8 @@ Result<std::string> TextOptions::text(const std::vector<std::string>& words) con
 }
 
 bool takes_text(std::string_view flag) {
-  return flag == "-p" || flag == "--prompt" || flag == "--system" || flag == "--stop";
+  return flag == "-p" || flag == "--prompt" || flag == "--system" || flag == "--stop" ||
+         flag == "--dry-sequence-breaker";
 }
 
 std::vector<std::string> with_long_flags(int argc, char** argv) {

@@ -40,21 +40,6 @@ struct ModelOptions {
   Result<void> choose_source();
 };
 
-// How tokens are chosen.
-struct SamplingOptions {
-  std::optional<float> temperature, top_p, min_p;
-  std::optional<int> top_k;
-  std::optional<uint64_t> seed;
-  std::vector<std::string> stop_strings;
-  bool ignore_stop_tokens = false, allow_reserved = false;
-  int logprobs = 0;
-  int64_t max_tokens = -1;
-  bool think = false;
-
-  void add_to(CLI::App& app);
-  Sampling sampling() const;
-};
-
 // Where a text comes from: words of the command line, -p, -f FILE (- is standard input), or standard input when it is
 // not a terminal.
 struct TextOptions {

@@ -8,6 +8,7 @@
 #include "cli/answer_output.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/sampling_options.h"
 #include "cli/terminal.h"
 
 namespace facet::cli {
@@ -35,7 +36,7 @@ struct Run {
     sampling.add_to(app);
     text.add_to(app);
     add_option(app, "--system", system, "system message of a chat");
-    add_option(app, "--logprobs", sampling.logprobs, "with --json: report the K likeliest tokens of every step");
+    add_option(app, "--logprobs", sampling.values.logprobs, "with --json: report the K likeliest tokens of every step");
     add_flag(app, "--raw", raw, "continue the text as it is, without a chat template");
     add_flag(app, "--special", special, "with raw text: let control-token strings in it be control tokens");
     add_flag(app, "--no-bos", no_bos, "with raw text: do not begin with the BOS token");
@@ -71,7 +72,8 @@ struct Run {
     if (continues) note_chat_flags(system, sampling);
     if (!continues && (special || no_bos))
       note("--special and --no-bos belong to a text that is continued; a chat has its own markers");
-    if (sampling.logprobs > 0 && !json) note("--logprobs is shown with --json only");
+    if (sampling.values.logprobs > 0 && !json) note("--logprobs is shown with --json only");
+    note_idle_settings(sampling);
     if (prompt.empty()) note("the text is empty: the model begins one of its own");
     AnswerOutput output(json ? AnswerOutput::Mode::silent : AnswerOutput::Mode::stream);
     const Result<Answer> made = engine.generate(request(engine, std::move(prompt)), output.callback());

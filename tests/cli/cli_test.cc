@@ -142,8 +142,28 @@ TEST_F(Cli, APipeIsNoModelAndDoesNotHang) {
 }
 
 TEST_F(Cli, NumbersOutOfRangeAreRefusedBeforeTheModelIsLoaded) {
-  for (const Words& flag : {Words{"--temp", "-1"}, Words{"--top-p", "7"}, Words{"--top-k", "-1"}, Words{"--seed", "-1"},
-                            Words{"-n", "-7"}}) {
+  for (const Words& flag : {Words{"--temp", "-1"},
+                            Words{"--top-p", "7"},
+                            Words{"--top-k", "-1"},
+                            Words{"--seed", "-1"},
+                            Words{"-n", "-7"},
+                            Words{"--temp", "nan"},
+                            Words{"--typical", "1.5"},
+                            Words{"--repeat-penalty", "0"},
+                            Words{"--frequency-penalty", "inf"},
+                            Words{"--presence-penalty", "nan"},
+                            Words{"--repeat-last-n", "-2"},
+                            Words{"--dry-multiplier", "-1"},
+                            Words{"--dry-base", "0.5"},
+                            Words{"--dry-allowed-length", "-1"},
+                            Words{"--dry-penalty-last-n", "-2"},
+                            Words{"-l", "15"},
+                            Words{"-l", "15+x"},
+                            Words{"--logit-bias", "+1"},
+                            Words{"--logit-bias", "15+inf"},
+                            Words{"--logit-bias", "15--1"},
+                            Words{"--logit-bias", "15=true"},
+                            Words{"--logit-bias", "x+1"}}) {
     const Outcome outcome = facet({"run", "no-such-model.gguf", "x", flag[0], flag[1]});
     EXPECT_EQ(outcome.status, 2) << flag[0];
   }
@@ -276,6 +296,98 @@ TEST_F(Cli, FlagsThatMeanNothingToARequestAreNoted) {
   EXPECT_NE(notes({"run", model, "x", "--no-bos"}).find(raw_only), std::string::npos);
   EXPECT_NE(notes({"run", model, "x", "--logprobs", "3"}).find("with --json only"), std::string::npos);
   EXPECT_EQ(notes({"run", model, "x", "--json", "--logprobs", "3", "--system", "x"}), "");
+}
+
+// Logits that never change: what is chosen tells the penalties apart.
+constexpr const char* kThreeLetters =
+    R"([{"say": [{"logits": [["a", 5], ["b", 4], ["c", 4.5]], "rest": -60}], "repeat": true}])";
+
+TEST_F(Cli, SamplingFlagsReachTheSampler) {
+  const std::string model = puppet(kThreeLetters);
+  const auto answer = [&](const Words& flags, const Words& variables = {}) {
+    Words words = {"run", model, "--raw", "-n", "6", "--temp", "0", "-p", "x"};
+    words.insert(words.end(), flags.begin(), flags.end());
+    const Outcome outcome = facet(words, "", variables);
+    return outcome.status == 0 ? outcome.out : outcome.err;
+  };
+  const auto id = [&](const char* text) {
+    const std::string ids = facet({"tokenize", small_model(), "--no-bos", text}).out;  // "[97]"
+    return ids.substr(1, ids.find(']') - 1);
+  };
+  EXPECT_EQ(answer({}), "aaaaaa\n");
+  EXPECT_EQ(answer({"-l", id("b") + "+2"}), "bbbbbb\n");
+  EXPECT_EQ(answer({"--logit-bias", id("a") + "-1.25e0"}), "cccccc\n");
+  EXPECT_EQ(answer({"--logit-bias", id("a") + "-inf", "--logit-bias", id("c") + "=false"}), "bbbbbb\n");
+  EXPECT_EQ(answer({"--repeat-penalty", "1.12"}), "acaaaa\n");
+  EXPECT_EQ(answer({"--frequency-penalty", "0.4"}), "aacacb\n");
+  EXPECT_EQ(answer({"--frequency-penalty", "-0.4"}), "aaaaaa\n");
+  EXPECT_EQ(answer({"--presence-penalty", "0.75", "--repeat-last-n", "1"}), "acacac\n");
+  EXPECT_EQ(answer({"--dry-multiplier", "0.4"}), "aaaaca\n");
+  EXPECT_EQ(answer({"--dry-multiplier", "0.4", "--dry-allowed-length", "9"}), "aaaaaa\n");
+  EXPECT_EQ(answer({"--dry-multiplier", "0.4", "--dry-sequence-breaker", "a"}), "aaaaaa\n");
+  EXPECT_EQ(answer({"--dry-multiplier", "0.4", "--dry-sequence-breaker", "none"}), "aaaaca\n");
+  EXPECT_EQ(answer({"--dry-multiplier", "0.4", "--dry-penalty-last-n", "2"}), "aaaaaa\n");
+  EXPECT_EQ(answer({"--dry-multiplier", "0.1", "--dry-base", "9"}), "aaaaca\n");
+  EXPECT_EQ(answer({"--dry-multiplier", "0.1"}), "aaaaaa\n");
+  EXPECT_EQ(answer({}, {"FACET_FREQUENCY_PENALTY=0.4"}), "aacacb\n");
+  EXPECT_EQ(answer({}, {"FACET_LOGIT_BIAS=" + id("b") + "+2"}), "bbbbbb\n");
+  EXPECT_NE(answer({"-l", "1000000+1"}).find("logit_bias"), std::string::npos);
+  EXPECT_NE(answer({"--dry-sequence-breaker", ""}).find("dry_sequence_breakers"), std::string::npos);
+}
+
+TEST_F(Cli, ABreakerMayBeWrittenWithABackslash) {
+  const std::string model =
+      puppet(R"([{"say": [{"logits": [["a", 5], ["b", 4]], "rest": -60}, {"logits": [["\n", 5], ["b", 4]]}],
+                  "repeat": true}])");
+  const auto answer = [&](const char* breaker) {
+    return facet({"run", model, "--raw", "-n", "8", "--temp", "0", "-p", "x", "--dry-multiplier", "2",
+                  "--dry-sequence-breaker", breaker})
+        .out;
+  };
+  EXPECT_EQ(answer("\\n"), "a\na\na\na\n");
+  EXPECT_NE(answer("none"), "a\na\na\na\n");
+}
+
+TEST_F(Cli, TypicalPLeavesTheLikeliestOut) {
+  const std::string model =
+      puppet(R"([{"say": [{"logits": [["a", 3], ["b", 2], ["c", 2], ["d", 2], ["e", 2], ["f", 2]], "rest": -60}],
+                  "repeat": true}])");
+  for (const char* flag : {"--typical", "--typical-p"}) {
+    const Outcome typical = facet({"run", model, "--raw", "-n", "40", "-s", "1", "x", flag, "0.6"});
+    EXPECT_EQ(typical.status, 0) << typical.err;
+    EXPECT_EQ(typical.out.size(), 41u);
+    EXPECT_EQ(typical.out.find('a'), std::string::npos) << typical.out;
+  }
+  EXPECT_NE(facet({"run", model, "--raw", "-n", "40", "-s", "1", "x"}).out.find('a'), std::string::npos);
+}
+
+TEST_F(Cli, SettingsWithoutEffectAreNoted) {
+  const std::string model = puppet(R"([{"say": "ha"}])");
+  const auto notes = [&](const Words& flags) {
+    Words words = {"run", model, "--raw", "x"};
+    words.insert(words.end(), flags.begin(), flags.end());
+    return facet(std::move(words)).err;
+  };
+  EXPECT_NE(notes({"--temp", "0", "--typical", "0.5"}).find("change nothing"), std::string::npos);
+  EXPECT_NE(notes({"--repeat-penalty", "1.1", "--repeat-last-n", "0"}).find("looks at no tokens"), std::string::npos);
+  EXPECT_NE(notes({"--dry-base", "2"}).find("without --dry-multiplier"), std::string::npos);
+  EXPECT_NE(notes({"--dry-multiplier", "2", "--dry-penalty-last-n", "0"}).find("DRY is off"), std::string::npos);
+  EXPECT_EQ(notes({"--temp", "0", "--repeat-penalty", "1.1", "--dry-multiplier", "1", "--dry-base", "2"}), "");
+}
+
+TEST_F(Cli, ChatSettingsReachTheSampler) {
+  const Outcome done = facet({"chat", puppet(kThreeLetters), "--raw", "-n", "6", "--temp", "0"},
+                             "x\n/set frequency_penalty 0.4\n/reset\nx\n/set frequency_penalty default\n"
+                             "/set dry_multiplier 0.4\n/reset\nx\n/set\n/set dry_sequence_breaker a\n/reset\nx\n"
+                             "/set logit_bias 1x\n/set speed 3\n/exit\n");
+  EXPECT_EQ(done.status, 0) << done.err;
+  EXPECT_EQ(done.out.find("aaaaaa\naacacb\naaaaca\ntemp 0, "), 0u) << done.out;
+  EXPECT_TRUE(done.out.ends_with("\naaaaaa\n")) << done.out;
+  EXPECT_NE(done.out.find("dry_multiplier 0.4, dry_base default"), std::string::npos) << done.out;
+  EXPECT_NE(done.err.find("value of logit_bias cannot be read"), std::string::npos) << done.err;
+  EXPECT_NE(done.err.find("dry_penalty_last_n, seed, logit_bias, dry_sequence_breaker, predict or think"),
+            std::string::npos)
+      << done.err;
 }
 
 TEST_F(Cli, EnvironmentSetsOptions) {
