@@ -249,7 +249,9 @@ TEST(HostileJson, EveryFaultOfTheTextIsNoticed) {
     for (const char c : {'\x01', '\xFF', '\n'}) {
       bad[at] = c;
       const bool structure = std::string_view("{}[]:,\"").find(good[at]) != std::string_view::npos;
-      if (structure || c != '\n') ASSERT_FALSE(Tokenizer::from_json(bad, "tokenizer.json").ok()) << at;
+      if (structure || c != '\n') {
+        ASSERT_FALSE(Tokenizer::from_json(bad, "tokenizer.json").ok()) << at;
+      }
     }
   }
   for (const char* after : {"x", "{}", ",", "]"})
