@@ -177,12 +177,12 @@ TEST(Sampler, TypicalPCanLeaveTheLikeliestOut) {
 
 TEST(Sampler, TypicalPOverAWholeVocabularyKeepsExactlyTheNearest) {
   const std::vector<float> logits = wavy(20000, 0.5);  // more are kept than the first stretches sort
-  for (const float top_p : {1.0f, 0.9f}) {
+  for (const float top_p : {1.0f, 0.1f}) {             // the second alone would need only the best few
     SamplerOptions options = plain(3);
     options.typical_p = 0.6f;
     options.top_p = top_p;
     const std::vector<double> p = formula(logits, options);
-    ASSERT_GT(std::ranges::count_if(p, [](double x) { return x > 0; }), 4096);
+    ASSERT_GT(std::ranges::count_if(p, [](double x) { return x > 0; }), top_p == 1 ? 4096 : 256);
     Sampler sampler(options, {}, 20000);
     for (int i = 0; i < 300; ++i) {
       const Result<Sampled> sampled = sampler.sample(logits);
