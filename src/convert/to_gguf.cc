@@ -130,6 +130,7 @@ class ToGguf {
 
   Result<void> add_tokens() {
     if (!in_.tokenizer_file()) {
+      pairs_.set("tokenizer.ggml.model", "none");  // upstream refuses files that do not say so
       remarks_.push_back("the folder has no tokenizer.json; the file is written without a vocabulary");
       return {};
     }

@@ -18,7 +18,7 @@ class Reader {
 
   Result<VocabFile> read() {
     FACET_TRY(const std::optional<std::string_view> model, metadata_.string("tokenizer.ggml.model"));
-    if (!model)
+    if (!model || *model == "none" || *model == "no_vocab")
       return Error{ErrorCode::not_found, "file has no tokenizer", file_.where, "key tokenizer.ggml.model", {}};
     FACET_TRY(const std::optional<std::string_view> pre, metadata_.string("tokenizer.ggml.pre"));
     if (*model != "gemma4" && *model != "llama")

@@ -282,6 +282,19 @@ TEST_F(Convert, TowersAndHeadsThatAreTiedAreLeftOutAndNamed) {
   EXPECT_TRUE(mentions(*converted, "without a vocabulary"));
 }
 
+// llama.cpp reads such files only if they say so.
+TEST_F(Convert, AMissingVocabularyIsSaidInTheFile) {
+  for (const char* name : {"tiny-e", "tiny-moe"}) {
+    ASSERT_OK(convert(golden_text(name), path("m.gguf"), {.overwrite = Overwrite::yes}));
+    const Result<formats::Checkpoint> file = formats::Checkpoint::open(path("m.gguf"));
+    ASSERT_OK(file);
+    EXPECT_EQ(*file->metadata().string("tokenizer.ggml.model"), "none") << name;
+    const Result<Converted> back = convert(path("m.gguf"), path(name), {});
+    ASSERT_OK(back);
+    EXPECT_TRUE(mentions(*back, "without tokenizer.json")) << name;
+  }
+}
+
 TEST_F(Convert, WrongTensorsAreRefusedBeforeAnythingIsWritten) {
   const StoredModel good = read_model(golden_text("tiny-e"));
   const auto refused = [&](auto change, std::string_view words) {

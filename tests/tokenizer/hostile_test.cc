@@ -63,6 +63,16 @@ TEST(HostileGguf, EveryNeededKeyIsMissedAndItsTypeIsChecked) {
   }
 }
 
+TEST(HostileGguf, FilesMaySayThatTheyHaveNone) {
+  for (const char* model : {"none", "no_vocab"}) {
+    GgufKeys keys = testing::words().gguf();
+    keys.set("tokenizer.ggml.model", model);
+    const Result<Tokenizer> tokenizer = Tokenizer::from_gguf(keys.metadata(), "test");
+    ASSERT_FALSE(tokenizer.ok());
+    EXPECT_EQ(tokenizer.error().code, ErrorCode::not_found) << model;
+  }
+}
+
 TEST(HostileGguf, OtherKindsAreUnsupported) {
   for (const char* model : {"gpt2", "bert", "t5", ""}) {
     GgufKeys keys = testing::words().gguf();
