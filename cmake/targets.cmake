@@ -58,7 +58,9 @@ if(Python3_FOUND)
   set_tests_properties(tools_fetch PROPERTIES LABELS tools)
   if(TARGET facet_program AND NOT FACET_FUZZ)  # downloads, against a server on this machine
     add_test(NAME hub_pull COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/hub/pull_test.py)
-    set_tests_properties(hub_pull PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program>)
+    add_test(NAME convert_kill COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/convert/kill_test.py)
+    set_tests_properties(hub_pull convert_kill PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program>)
+    set_tests_properties(convert_kill PROPERTIES LABELS slow RUN_SERIAL ON)  # its moments are shares of a run's time
   endif()
 endif()
 

@@ -470,6 +470,29 @@ class Interrupted(HubTest):
         self.assertTrue(all(len(ref.read_text()) == 40 for ref in refs))
         return refs
 
+    def beginnings(self):
+        """{blob: bytes} of fetches that did not end."""
+        return {path.stem: path.stat().st_size for path in (self.folder() / "blobs").glob("*.incomplete")}
+
+    def expect_continued(self, files, beginnings, already):
+        """Of the beginnings none is asked for from the start. already: requests for each file of earlier runs."""
+        for path, data in files.items():
+            length, requests = beginnings.get(blob_id(path, data), 0), self.hub.content_requests(path)[already[path]:]
+            if 0 < length < len(data) and requests:
+                self.assertEqual(requests[0].get("range"), f"bytes={length}-", path)
+
+    def test_kill_9_leaves_a_beginning_that_is_continued(self):
+        commit = self.hub.add(REPO, self.files)
+        self.hub.misbehave("model-Q4_K_M.gguf", {"rate": 1_000_000})
+        run = self.start("pull", REPO)
+        self.wait_for_bytes(100_000)
+        run.kill()
+        run.communicate()
+        (length,) = self.beginnings().values()
+        self.pull()
+        self.assertEqual(self.hub.content_requests()[-1]["range"], f"bytes={length}-")
+        self.expect_file(commit, "model-Q4_K_M.gguf", self.files["model-Q4_K_M.gguf"])
+
     def test_kill_9_at_any_moment_leaves_nothing_broken(self):
         files = {f"m-Q8_0-0000{i}-of-00003.gguf": bytes_of(i, 300_000) for i in (1, 2, 3)}
         files |= {"mmproj-F16.gguf": bytes_of(7, 50_000)}
@@ -480,6 +503,7 @@ class Interrupted(HubTest):
         for links in ("0", "1"):
             kills = 0
             for attempt in range(200):
+                beginnings, already = self.beginnings(), {path: len(self.hub.content_requests(path)) for path in files}
                 run = self.start("pull", REPO, HF_HUB_DISABLE_SYMLINKS=links)
                 try:
                     run.communicate(timeout=dice.uniform(0.0, 0.25 + attempt / 100))
@@ -489,6 +513,8 @@ class Interrupted(HubTest):
                     run.communicate()
                     kills += 1
                 self.expect_nothing_broken(files)
+                self.expect_continued(files, beginnings, already)
+            self.expect_continued(files, beginnings, already)
             self.assertEqual(run.returncode, 0, f"after {attempt} tries")
             self.assertGreater(kills, 2)
             self.expect_no_partial()
