@@ -11,6 +11,7 @@ void add_chat(CLI::App& program, int& status);
 void add_inspect(CLI::App& program, int& status);
 void add_tokenize(CLI::App& program, int& status);
 void add_score(CLI::App& program, int& status);
+void add_bench(CLI::App& program, int& status);
 void add_doctor(CLI::App& program, int& status);
 void add_quantize(CLI::App& program, int& status);
 void add_imatrix(CLI::App& program, int& status);

@@ -59,16 +59,24 @@ CLI::Option* add_flag(CLI::App& app, const std::string& names, bool& target, con
 }
 
 void ModelOptions::add_to(CLI::App& app) {
+  add_source_to(app);
+  add_option(app, "-c,--ctx-size", load.context, "positions of the context (0: the most that fits in memory)");
+  add_option(app, "-t,--threads", load.threads, "threads (0: one for each processor)");
+  add_option(app, "--kv", load.kv_type, "type that keys and values are stored in: f32, f16, bf16");
+  add_loading_to(app);
+}
+
+void ModelOptions::add_source_to(CLI::App& app) {
   add_option(app, "-m,--model", model, "GGUF file, Hugging Face folder, puppet:FILE, or owner/repo in the cache")
       ->type_name("MODEL");
   hub.add_to(app);
-  add_option(app, "-c,--ctx-size", load.context, "positions of the context (0: the most that fits in memory)");
-  add_option(app, "-t,--threads", load.threads, "threads (0: one for each processor)");
+}
+
+void ModelOptions::add_loading_to(CLI::App& app) {
   add_option(app, "-b,--batch-size", load.batch_rows, "tokens read at once while a prompt is read");
   add_option(app, "--isa", load.isa, "instruction set: scalar, avx2, avx512 (default: the best there is)");
   add_option(app, "--quant", load.quant, "quantise while loading, as facet quantize would: Q4_K_M, Q8_0 and so on")
       ->type_name("TYPE");
-  add_option(app, "--kv", load.kv_type, "type that keys and values are stored in: f32, f16, bf16");
   add_flag(app, "--exact", load.exact, "multiply in float arithmetic instead of int8 and bf16");
   add_flag(app, "--no-skip", no_skip, "do not skip work that cannot change the result");
 }

@@ -30,6 +30,9 @@ struct ModelOptions {
   bool no_skip = false;
 
   void add_to(CLI::App& app);
+  // Its parts: which model; how it is loaded but for context, threads and --kv.
+  void add_source_to(CLI::App& app);
+  void add_loading_to(CLI::App& app);
   // With -m, -hf or their variables the words are all text; otherwise the first one is the model. Afterwards `model` is
   // a path: a model that -hf names is fetched where absent, another name of the hub is looked up in the cache. Errors:
   // invalid_argument, not_found, those of the hub.

@@ -74,6 +74,7 @@ int run_program(int argc, char** argv) {
   add_split(program, status);
   add_merge(program, status);
   add_trace(program, status);
+  add_bench(program, status);
   add_doctor(program, status);
   add_pull(program, status);
   add_list(program, status);

@@ -42,6 +42,7 @@ class Gemma : public LanguageModel {
   TextModel& text() { return text_; }
   const TextModel& text() const { return text_; }
   KvCache& cache() { return cache_; }
+  const KvCache& cache() const { return cache_; }
   const Context& context() const { return ctx_; }
   void set_observer(ops::Observer* observer) { ctx_.observer = observer; }
   // What was odd about the file but tolerated.
