@@ -40,6 +40,13 @@ if(TEST golden_slow)
   set_tests_properties(golden_slow PROPERTIES LABELS slow COST 1000)  # starts first, so that it runs beside the others
 endif()
 
+if(NOT FACET_SANITIZE AND NOT FACET_FUZZ AND NOT FACET_COVERAGE AND CMAKE_BUILD_TYPE STREQUAL "Release")
+  facet_test(perf LIBS facet_kernels)  # speed as a share of what the processor can do
+  if(TEST perf)
+    set_tests_properties(perf PROPERTIES LABELS perf RUN_SERIAL ON)
+  endif()
+endif()
+
 # Fuzzers link the kernels without calling them; instrumenting the large generated loops would cost minutes.
 if(FACET_FUZZ AND TARGET facet_kernels)
   target_compile_options(facet_kernels PRIVATE -fno-sanitize=all -fno-coverage-mapping -fno-profile-instr-generate)
@@ -77,7 +84,7 @@ if(FACET_BENCH)
     get_filename_component(name ${source} NAME_WE)
     if(benchmark_FOUND)
       add_executable(bench_${name} ${source})
-      target_link_libraries(bench_${name} PRIVATE facet_engine benchmark::benchmark)
+      target_link_libraries(bench_${name} PRIVATE facet_engine facet_testing benchmark::benchmark)
     endif()
   endforeach()
 endif()
