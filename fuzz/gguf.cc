@@ -3,7 +3,11 @@
 //
 // covers: src/formats/gguf.cc src/formats/gguf_metadata.cc src/model/config_gguf.cc src/formats/gguf_pairs.cc
 #include <algorithm>
+#include <bit>
 #include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/check.h"
@@ -72,11 +76,75 @@ void walk_tensors(const formats::GgufFile& file, const formats::ByteSource& sour
   kept = sum;
 }
 
+template <class T>
+T number_of(Bytes bytes) {
+  T value{};
+  FACET_CHECK(bytes.size() == sizeof(T));
+  std::memcpy(&value, bytes.data(), sizeof(T));
+  return value;
+}
+template <class T>
+std::vector<T> numbers_of(Bytes bytes) {
+  std::vector<T> values(bytes.size() / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+// The value by the setter of its type, where there is one.
+void set_typed(formats::GgufPairs& pairs, std::string_view key, const GgufValue& value) {
+  const bool flags = std::ranges::all_of(value.bytes, [](std::byte byte) { return byte <= std::byte{1}; });
+  if (const auto strings = value.strings()) return pairs.set(key, std::span<const std::string_view>(*strings));
+  switch (value.is_array() ? value.element : value.type) {
+    case GgufType::u32:
+      if (value.is_array()) return pairs.set(key, std::span<const uint32_t>(numbers_of<uint32_t>(value.bytes)));
+      return pairs.set(key, number_of<uint32_t>(value.bytes));
+    case GgufType::i32:
+      if (value.is_array()) return pairs.set(key, std::span<const int32_t>(numbers_of<int32_t>(value.bytes)));
+      return pairs.set(key, number_of<int32_t>(value.bytes));
+    case GgufType::f32:
+      if (value.is_array()) return pairs.set(key, std::span<const float>(numbers_of<float>(value.bytes)));
+      return pairs.set(key, number_of<float>(value.bytes));
+    case GgufType::boolean: {
+      if (!flags) break;
+      if (!value.is_array()) return pairs.set(key, value.bytes.front() == std::byte{1});
+      std::vector<bool> values;
+      for (const std::byte byte : value.bytes) values.push_back(byte == std::byte{1});
+      return pairs.set(key, values);
+    }
+    case GgufType::u16:
+      if (!value.is_array()) return pairs.set(key, number_of<uint16_t>(value.bytes));
+      break;
+    case GgufType::string: return pairs.set(key, *value.string());
+    default: break;
+  }
+  pairs.set(key, value);
+}
+
+// Every way to set a pair gives the same bytes; what is erased is gone.
+void check_pairs(const formats::GgufPairs& copied, const formats::GgufMetadata& metadata) {
+  formats::GgufPairs typed;
+  for (const auto& [key, value] : metadata.all()) set_typed(typed, key, value);
+  FACET_CHECK(typed.bytes() == copied.bytes());
+  for (const auto& [key, value] : metadata.all()) set_typed(typed, key, value);  // replaces, in its place
+  FACET_CHECK(typed.bytes() == copied.bytes());
+  const auto number = static_cast<uint32_t>(typed.size() + (copied.bytes().size() << 12));
+  typed.set("general.alignment", number);
+  const Result<uint64_t> alignment = typed.alignment();
+  check_message(alignment);
+  FACET_CHECK(alignment.ok() == (std::has_single_bit(number) && number <= 1 << 20));
+  typed.set("general.alignment", "32");
+  FACET_CHECK(!typed.alignment().ok());
+  for (const auto& [key, value] : metadata.all()) typed.erase(key);
+  typed.erase("general.alignment");
+  FACET_CHECK(typed.size() == 0 && typed.bytes().empty() && *typed.alignment() == 32);
+}
+
 // What was read, written again: the same pairs and tensors.
 void write_again(const formats::GgufFile& file) {
   formats::GgufPairs pairs;
   pairs.copy(file.metadata);
   FACET_CHECK(pairs.size() == file.metadata.all().size() && pairs.alignment().ok());
+  check_pairs(pairs, file.metadata);
   std::vector<formats::NewTensor> tensors;
   uint64_t data = 0;
   for (const formats::TensorInfo& tensor : file.tensors) {
