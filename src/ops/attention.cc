@@ -105,12 +105,14 @@ class Unit {
   int64_t first_group() const { return begin_ / kKvGroupKeys; }
   int64_t end_group() const { return (end_ + kKvGroupKeys - 1) / kKvGroupKeys; }
 
-  // Queries of the unit, one after the other: row by row, head by head.
+  // Queries of the unit, one after the other: row by row, head by head; in the form that meets the keys.
   void gather(const TileMemory& memory) const {
     const int64_t d = task_.shape.head_dim, stride = kernels::padded_head(d);
     for (int64_t i = 0; i < queries(); ++i) {
-      std::copy_n(query(i), d, memory.q + i * stride);
-      if (task_.fast) task_.kernels.round_bf16(memory.q_bf16 + i * stride, query(i), d);
+      if (keys_meet_bf16())
+        task_.kernels.round_bf16(memory.q_bf16 + i * stride, query(i), d);
+      else
+        std::copy_n(query(i), d, memory.q + i * stride);
     }
   }
 
@@ -146,7 +148,13 @@ class Unit {
   }
 
  private:
-  int32_t slot() const { return task_.rows[static_cast<size_t>(first_row_)].slot; }
+  const KvView& view() const {
+    return task_.views[static_cast<size_t>(task_.rows[static_cast<size_t>(first_row_)].slot)];
+  }
+  const kernels::KvType& k_type() const { return KvAccess::k_type(*view().blocks, view().layer); }
+  const kernels::KvType& v_type() const { return KvAccess::v_type(*view().blocks, view().layer); }
+  bool keys_meet_bf16() const { return task_.fast && k_type().scores_bf16 != nullptr; }
+  bool values_meet_bf16() const { return task_.fast && v_type().accumulate_bf16 != nullptr; }
   const float* query(int64_t i) const {
     return row(task_.q, first_row_ + i / n_heads_) + (first_head_ + i % n_heads_) * task_.shape.head_dim;
   }
@@ -166,27 +174,25 @@ class Unit {
   // n queries over one block.
   void step(int64_t block, int64_t first, int64_t n, const int* from, const int* to, const Partial& partial,
             const TileMemory& memory) const {
-    const KvView& view = task_.views[static_cast<size_t>(slot())];
-    const BlockId id = view.table[static_cast<size_t>(block)];
-    FACET_CHECK(id >= 0 && block * kKvBlockKeys < view.end);
+    const KvView& cache = view();
+    const BlockId id = cache.table[static_cast<size_t>(block)];
+    FACET_CHECK(id >= 0 && block * kKvBlockKeys < cache.end);
     const int64_t d = task_.shape.head_dim, stride = partial.stride();
     const float scale = task_.shape.scale;
-    const kernels::KvType& k_type = KvAccess::k_type(*view.blocks, view.layer);
-    const kernels::KvType& v_type = KvAccess::v_type(*view.blocks, view.layer);
-    const std::byte* k = KvAccess::k(*view.blocks, view.layer, id, kv_head_);
-    const std::byte* v = KvAccess::v(*view.blocks, view.layer, id, kv_head_);
+    const std::byte* k = KvAccess::k(*cache.blocks, cache.layer, id, kv_head_);
+    const std::byte* v = KvAccess::v(*cache.blocks, cache.layer, id, kv_head_);
     float *acc = partial.acc() + first * stride, *scores = memory.scores;
 
-    if (task_.fast && k_type.scores_bf16 != nullptr)
-      k_type.scores_bf16(scores, memory.q_bf16 + first * stride, stride, n, k, d, scale);
+    if (keys_meet_bf16())
+      k_type().scores_bf16(scores, memory.q_bf16 + first * stride, stride, n, k, d, scale);
     else
-      k_type.scores(scores, memory.q + first * stride, stride, n, k, d, scale);
+      k_type().scores(scores, memory.q + first * stride, stride, n, k, d, scale);
     task_.kernels.softmax_step(scores, partial.states() + first, acc, stride, from + first, to + first, n, d);
-    if (task_.fast && v_type.accumulate_bf16 != nullptr) {
+    if (values_meet_bf16()) {
       task_.kernels.round_bf16(memory.p_bf16, scores, n * kKvBlockKeys);
-      v_type.accumulate_bf16(acc, stride, memory.p_bf16, n, v, d);
+      v_type().accumulate_bf16(acc, stride, memory.p_bf16, n, v, d);
     } else {
-      v_type.accumulate(acc, stride, scores, n, v, d);
+      v_type().accumulate(acc, stride, scores, n, v, d);
     }
   }
 
