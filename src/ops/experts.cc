@@ -66,8 +66,6 @@ void sort_pairs(ExpertScratch& scratch) {
   first[0] = 0;
 }
 
-constexpr int64_t kTileRows = 96;
-
 // gate_up[pair] = W_gate_up[expert of the pair] x[row of the pair]; a unit is a strip of one expert's panels.
 void gate_up(Context& ctx, ExpertScratch& scratch, const Operand& x, const Linear& linear, int64_t pairs) {
   const PanelProduct product(ctx, linear.weight, x);

@@ -9,9 +9,6 @@ namespace {
 
 int64_t padded(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// Rows of one unit of work: they stay in the second-level cache, beside a strip of panels.
-constexpr int64_t kTileRows = 96;
-
 // How one linear's product is cut.
 struct Cut {
   int64_t strip_panels = 0, strips = 0, tiles = 0;

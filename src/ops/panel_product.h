@@ -8,6 +8,9 @@
 
 namespace facet::ops {
 
+// Rows of x of one unit of work: they stay in the second-level cache, beside a strip of panels.
+inline constexpr int64_t kTileRows = 96;
+
 // Panels of one group.
 inline int64_t panel_count(const Weight& weight) {
   return (weight.rows + kernels::kPanelRows - 1) / kernels::kPanelRows;
