@@ -15,10 +15,6 @@ namespace {
 constexpr auto kRedraw = std::chrono::milliseconds(100);
 constexpr auto kRateSpan = std::chrono::seconds(3);
 
-double seconds_between(std::chrono::steady_clock::time_point begin, std::chrono::steady_clock::time_point end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
-
 std::string two_digits(int64_t number) { return cat(number < 10 ? "0" : "", number); }
 
 }  // namespace

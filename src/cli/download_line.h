@@ -1,10 +1,10 @@
 // The line on standard error that shows how far a download is, where that is a terminal; and how Ctrl-C reaches it.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 
+#include "base/clock.h"
 #include "base/progress.h"
 
 namespace facet::cli {
@@ -18,7 +18,6 @@ class DownloadLine : public Progress {
   void clear();
 
  private:
-  using Clock = std::chrono::steady_clock;
   struct Mark {
     Clock::time_point time;
     int64_t done = 0;

@@ -1,19 +1,15 @@
 #include "engine/bench_run.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
+#include "base/clock.h"
 #include "base/strings.h"
 #include "engine/guard.h"
 #include "runtime/sampler.h"
 
 namespace facet::engine {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 Error bad_test(std::string what, std::string expected, std::string found) {
   return {.code = ErrorCode::invalid_argument,

@@ -1,15 +1,14 @@
 #include "engine/machine_speed.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <numeric>
 #include <vector>
 
+#include "base/clock.h"
+
 namespace facet::engine {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // Read in turn, window after window: when one comes round again, a cache has long lost it.
 constexpr int64_t kBytes = int64_t{256} << 20, kWindow = int64_t{32} << 20, kBlock = int64_t{1} << 20;
@@ -17,8 +16,6 @@ constexpr int kReadRuns = 24;
 // A run that fits between two interruptions by the system; of several, one will be whole.
 constexpr double kRunSeconds = 2e-4;
 constexpr int kMultiplyRuns = 60;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // The best speed of one thread, which times itself.
 double best_speed(const kernels::Probe& probe) {

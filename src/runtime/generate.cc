@@ -1,23 +1,18 @@
 #include "runtime/generate.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 #include <optional>
 #include <utility>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/strings.h"
 
 namespace facet::runtime {
 namespace {
 
 constexpr int kReliefSteps = 4;
-
-using Clock = std::chrono::steady_clock;
-double seconds_between(Clock::time_point from, Clock::time_point to) {
-  return std::chrono::duration<double>(to - from).count();
-}
 
 // Chooses a token the moment the logits are there: they are borrowed, and a megabyte need not be copied. history: the
 // sequence's tokens, the rows that are running included.
@@ -278,7 +273,7 @@ Result<Generated> Sequence::generate(std::span<const Token> prompt, const Genera
     return chosen;
   };
   FACET_TRY_VOID(write(options, choose, sink, on_event, out));
-  out.generate_seconds = seconds_between(middle, Clock::now());
+  out.generate_seconds = seconds_since(middle);
   return out;
 }
 

@@ -1,9 +1,9 @@
 #include "support/kernel_runs.h"
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 
+#include "base/clock.h"
 #include "base/strings.h"
 #include "kernels/probe.h"
 
@@ -11,7 +11,6 @@ namespace facet::testing {
 namespace {
 
 using namespace kernels;
-using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kCols = 2048, kHeadDim = 256, kQueries = 8;
 constexpr int64_t kMatrixBytes = int64_t{192} << 10;
@@ -111,7 +110,7 @@ double seconds_of(const Call& call, int64_t& calls) {
   for (;;) {
     const Clock::time_point start = Clock::now();
     for (int64_t i = 0; i < calls; ++i) call();
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const double seconds = seconds_since(start);
     if (seconds > kRunSeconds / 2 || calls > int64_t{1} << 20) return seconds / static_cast<double>(calls);
     calls *= 2;
   }
