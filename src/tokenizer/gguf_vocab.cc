@@ -72,18 +72,17 @@ class Reader {
     return {};
   }
 
-  // Tokens hold no plain space, so the first one after the first byte separates.
   Result<void> read_merges() {
     FACET_TRY(const formats::GgufValue* lines, array_of_strings(kMerges));
     file_.merges.reserve(lines->count);
     Result<void> result;
     lines->each_string([&](std::string_view line) {
-      const size_t cut = line.find(' ', 1);
-      if (cut == line.npos || cut + 1 == line.size()) {
+      const MergeText merge = merge_of_line(line);
+      if (merge.left.empty()) {
         result = file_.corrupt(cat("merge ", file_.merges.size(), " is not two tokens"), "left right", excerpt(line));
         return false;
       }
-      file_.merges.push_back({line.substr(0, cut), line.substr(cut + 1)});
+      file_.merges.push_back(merge);
       return true;
     });
     return result;

@@ -135,19 +135,13 @@ class JsonVocab::Reader {
     if (!at_.enter('[')) return no_merges();
     file_.merges.reserve(expected_values());
     while (at_.element()) {
-      MergeText text = at_.next() == '"' ? merge_of_line() : merge_of_pair();
+      MergeText text = at_.next() == '"' ? merge_of_line(at_.string().value_or("")) : merge_of_pair();
       if (text.left.empty() || text.right.empty())
         return file_.corrupt(cat("merge ", file_.merges.size(), " is not two tokens"));
       file_.merges.push_back(text);
     }
     if (at_.failed()) return file_.corrupt("is not JSON", {}, "a fault in model.merges");
     return {};
-  }
-
-  MergeText merge_of_line() {
-    const std::string_view line = at_.string().value_or("");
-    const size_t cut = line.find(' ', 1);
-    return cut == line.npos ? MergeText() : MergeText{line.substr(0, cut), line.substr(cut + 1)};
   }
 
   MergeText merge_of_pair() {

@@ -23,6 +23,13 @@ struct MergeText {
   std::string_view left, right;
 };
 
+// "left right". Tokens hold no plain space, so the first one after the first byte separates. Anything else: both empty.
+inline MergeText merge_of_line(std::string_view line) {
+  const size_t cut = line.find(' ', 1);
+  if (cut == line.npos || cut + 1 == line.size()) return {};
+  return {line.substr(0, cut), line.substr(cut + 1)};
+}
+
 enum class Algorithm : uint8_t {
   ranked_merges,  // byte-pair encoding by a list of merges: Gemma 4, and every tokenizer.json
   scores,         // the pair whose whole has the best score goes first: GGUF files of Gemma 1 to 3
