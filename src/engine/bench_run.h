@@ -43,7 +43,6 @@ struct BenchResult {
 
   double median_seconds() const;
   double best_seconds() const;
-  double tokens_per_s() const { return tokens / median_seconds(); }
   // What the machine would allow: memory read at full speed, or int8 products at full speed.
   double tokens_per_s_by_memory() const {
     return tokens * machine.read_bytes_per_s / (work.weight_bytes + work.kv_bytes);
@@ -68,7 +67,6 @@ class BenchRun {
   const char* isa() const { return loaded_.isa; }
   int64_t context() const { return loaded_.plan.context; }
   double load_seconds() const { return load_seconds_; }
-  std::span<const std::string> remarks() const { return loaded_.remarks; }
 
  private:
   explicit BenchRun(const BenchOptions& options, int threads) : options_(options), pool_(threads), random_(1) {}
