@@ -22,6 +22,15 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr int64_t kHeadDims[] = {1, 7, 8, 16, 31, 32, 48, 72, 256, 512};
 constexpr SoftmaxState kEmpty{.max = -kInfinity, .sum = 0};
 
+// A sum of products in double, and of their magnitudes, which bounds what rounding does to it.
+struct Sum {
+  double value = 0, size = 0;
+  void add(double product) {
+    value += product;
+    size += std::fabs(product);
+  }
+};
+
 std::vector<float> random_row(int64_t n, float size, uint64_t seed) {
   Random random(seed);
   std::vector<float> row(static_cast<size_t>(n));
@@ -96,15 +105,11 @@ TEST(AttentionKernels, ScoreEveryKey) {
       EXPECT_EQ(scores.back(), 77.0f);
       for (int64_t i = 0; i < n; ++i) {
         for (int64_t key = 0; key < kKvBlockKeys; ++key) {
-          double sum = 0, size = 0;
-          for (int64_t j = 0; j < d; ++j) {
-            const double product = static_cast<double>(q[static_cast<size_t>(i * stride + j)]) *
-                                   static_cast<double>(k.cells[static_cast<size_t>(key * d + j)]);
-            sum += product;
-            size += std::fabs(product);
-          }
-          ASSERT_NEAR(scores[static_cast<size_t>(i * kKvBlockKeys + key)], 0.25 * sum,
-                      0.25 * kUnit * static_cast<double>(d + 1) * size)
+          Sum sum;
+          for (int64_t j = 0; j < d; ++j)
+            sum.add(double{q[static_cast<size_t>(i * stride + j)]} * double{k.cells[static_cast<size_t>(key * d + j)]});
+          ASSERT_NEAR(scores[static_cast<size_t>(i * kKvBlockKeys + key)], 0.25 * sum.value,
+                      0.25 * kUnit * static_cast<double>(d + 1) * sum.size)
               << "query " << i << " key " << key;
         }
       }
@@ -123,18 +128,16 @@ TEST(AttentionKernels, AddWeightedValues) {
       kv.accumulate(acc.data(), stride, p.data(), n, v.bytes.data(), d);
       for (int64_t i = 0; i < n * stride; ++i) {
         const size_t at = static_cast<size_t>(i);
-        double sum = static_cast<double>(before[at]), size = std::fabs(sum);
+        Sum sum;
+        sum.add(before[at]);
         if (i % stride >= d) {
           ASSERT_EQ(acc[at], before[at]) << "written between two rows";
           continue;
         }
-        for (int64_t key = 0; key < kKvBlockKeys; ++key) {
-          const double product = static_cast<double>(p[static_cast<size_t>(i / stride * kKvBlockKeys + key)]) *
-                                 static_cast<double>(v.cells[static_cast<size_t>(key * d + i % stride)]);
-          sum += product;
-          size += std::fabs(product);
-        }
-        ASSERT_NEAR(acc[at], sum, kUnit * (kKvBlockKeys + 1) * size) << i;
+        for (int64_t key = 0; key < kKvBlockKeys; ++key)
+          sum.add(double{p[static_cast<size_t>(i / stride * kKvBlockKeys + key)]} *
+                  double{v.cells[static_cast<size_t>(key * d + i % stride)]});
+        ASSERT_NEAR(acc[at], sum.value, kUnit * (kKvBlockKeys + 1) * sum.size) << i;
       }
     }
     static_cast<void>(table);
@@ -167,23 +170,20 @@ TEST(AttentionKernels, MultiplyPairsOfBf16) {
     kv.accumulate_bf16(acc.data(), stride, p16.data(), n, v.bytes.data(), d);
     for (int64_t i = 0; i < n; ++i) {
       for (int64_t key = 0; key < kKvBlockKeys; ++key) {
-        double sum = 0, size = 0;
-        for (int64_t j = 0; j < d; ++j) {
-          const double product = double{bf16_to_float(q16[static_cast<size_t>(i * stride + j)])} *
-                                 double{k.cells[static_cast<size_t>(key * d + j)]};
-          sum += product, size += std::fabs(product);
-        }
-        ASSERT_NEAR(scores[static_cast<size_t>(i * kKvBlockKeys + key)], 0.5 * sum,
-                    kUnit * static_cast<double>(d + 2) * size);
+        Sum sum;
+        for (int64_t j = 0; j < d; ++j)
+          sum.add(double{bf16_to_float(q16[static_cast<size_t>(i * stride + j)])} *
+                  double{k.cells[static_cast<size_t>(key * d + j)]});
+        ASSERT_NEAR(scores[static_cast<size_t>(i * kKvBlockKeys + key)], 0.5 * sum.value,
+                    kUnit * static_cast<double>(d + 2) * sum.size);
       }
       for (int64_t j = 0; j < d; ++j) {
-        double sum = 1, size = 1;
-        for (int64_t key = 0; key < kKvBlockKeys; ++key) {
-          const double product = double{bf16_to_float(p16[static_cast<size_t>(i * kKvBlockKeys + key)])} *
-                                 double{v.cells[static_cast<size_t>(key * d + j)]};
-          sum += product, size += std::fabs(product);
-        }
-        ASSERT_NEAR(acc[static_cast<size_t>(i * stride + j)], sum, kUnit * (kKvBlockKeys + 2) * size);
+        Sum sum;
+        sum.add(1);
+        for (int64_t key = 0; key < kKvBlockKeys; ++key)
+          sum.add(double{bf16_to_float(p16[static_cast<size_t>(i * kKvBlockKeys + key)])} *
+                  double{v.cells[static_cast<size_t>(key * d + j)]});
+        ASSERT_NEAR(acc[static_cast<size_t>(i * stride + j)], sum.value, kUnit * (kKvBlockKeys + 2) * sum.size);
       }
       // The row law: a query alone gets the same bits.
       std::vector<float> one(kKvBlockKeys), one_acc(static_cast<size_t>(stride), 1.0f);
