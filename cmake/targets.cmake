@@ -59,6 +59,11 @@ foreach(source ${fuzzers})
   endif()
 endforeach()
 
+facet_test(peer LIBS facet_engine facet_convert)           # the same files in llama.cpp, where tools/peer.sh has built it
+if(TEST peer)
+  set_tests_properties(peer PROPERTIES LABELS slow COST 500)
+endif()
+
 find_package(Python3 QUIET COMPONENTS Interpreter)
 if(Python3_FOUND)
   add_test(NAME tools_fetch COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/tools/fetch_test.py)

@@ -3,7 +3,6 @@
 // there).
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -23,13 +22,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kChunk = 64;  // rows whose logits are looked at together: 64 MiB
-
-fs::path cache_folder() {
-  if (const char* own = std::getenv("FACET_CACHE")) return own;
-  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg != '\0') return fs::path(xdg) / "facet";
-  const char* home = std::getenv("HOME");
-  return fs::path(home != nullptr ? home : "/") / ".cache" / "facet";
-}
 
 // Keeps all logits of a forward call.
 class AllLogits : public ResultSink {
@@ -128,7 +120,7 @@ class Reader {
 class Gemma3 : public ::testing::Test {
  protected:
   void SetUp() override {
-    const fs::path model = cache_folder() / "gemma-3-270m" / "gemma-3-270m-q4_k_m.gguf";
+    const fs::path model = testing::cache_path("gemma-3-270m/gemma-3-270m-q4_k_m.gguf");
     if (!fs::exists(model)) GTEST_SKIP() << "skipped: the default model is not in the cache folder: " << model;
     FACET_SHARED_OR_SKIP(vectors, "golden/gemma3-270m/vectors.json");
     Result<std::string> text = read_file(vectors, uint64_t{64} << 20);

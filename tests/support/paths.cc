@@ -17,6 +17,16 @@ std::optional<fs::path> shared_path(const std::string& relative) {
   return root / relative;
 }
 
+fs::path cache_path(const std::string& relative) {
+  const auto given = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  if (const std::string own = given("FACET_CACHE"); !own.empty()) return fs::path(own) / relative;
+  const std::string base = given("XDG_CACHE_HOME");
+  return (base.empty() ? fs::path(given("HOME")) / ".cache" : fs::path(base)) / "facet" / relative;
+}
+
 TemporaryFolder::TemporaryFolder() {
   std::string name = (fs::temp_directory_path() / "facet-test-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) std::abort();

@@ -12,6 +12,8 @@ namespace facet::testing {
 std::filesystem::path source_path(const std::string& relative);  // in this repository
 // A path under ../shared (or FACET_SHARED); nullopt when that folder is not there.
 std::optional<std::filesystem::path> shared_path(const std::string& relative);
+// A path in facet's cache folder (FACET_CACHE, else facet in the user's): what tools/ fetched or built there.
+std::filesystem::path cache_path(const std::string& relative);
 // A fresh empty folder, removed when the object dies.
 class TemporaryFolder {
  public:
