@@ -21,6 +21,7 @@ struct ExpertAccess {
   static int32_t* pair_row(ExpertScratch& s) { return data(s.pair_row_.view()); }
   static float* pair_weight(ExpertScratch& s) { return data(s.pair_weight_.view()); }
   static int32_t* first(ExpertScratch& s) { return data(s.first_.view()); }
+  static int32_t* order(ExpertScratch& s) { return data(s.order_.view()); }
   static Mat<float> gate_up(ExpertScratch& s, int64_t pairs) { return s.gate_up_.view(pairs); }
   static Operand& hidden(ExpertScratch& s) { return s.hidden_; }
 };
@@ -28,6 +29,9 @@ struct ExpertAccess {
 namespace {
 
 using Access = ExpertAccess;
+
+// What a unit of down-projections has at most: the products stand on its stack until they are added.
+constexpr int64_t kDownPanels = 8, kDownRows = 48;
 
 // The n_used largest of n probabilities, in falling order; ties go to the lower id. Their weights add up to one before
 // each expert's own factor.
@@ -66,37 +70,56 @@ void sort_pairs(ExpertScratch& scratch) {
   first[0] = 0;
 }
 
+// The experts that have pairs, those with most first: with the longest work begun first, threads end together.
+std::span<const int32_t> busiest_first(ExpertScratch& scratch) {
+  const int32_t* first = Access::first(scratch);
+  int32_t* order = Access::order(scratch);
+  int64_t n = 0;
+  for (int32_t e = 0; e < Access::experts(scratch); ++e)
+    if (first[e] < first[e + 1]) order[n++] = e;
+  std::sort(order, order + n, [&](int32_t a, int32_t b) {
+    const int32_t of_a = first[a + 1] - first[a], of_b = first[b + 1] - first[b];
+    return of_a != of_b ? of_a > of_b : a < b;
+  });
+  return {order, static_cast<size_t>(n)};
+}
+
 // gate_up[pair] = W_gate_up[expert of the pair] x[row of the pair]; a unit is a strip of one expert's panels.
 void gate_up(Context& ctx, ExpertScratch& scratch, const Operand& x, const Linear& linear, int64_t pairs) {
   const PanelProduct product(ctx, linear.weight, x);
   const int64_t strips = product.strips(), strip_panels = product.strip_panels();
   const Mat<float> out = Access::gate_up(scratch, pairs);
   const int32_t* first = Access::first(scratch);
-  parallel(ctx, linear.weight.groups * strips, [&](int64_t unit, int) {
-    const int64_t expert = unit / strips, begin = unit % strips * strip_panels;
-    const int64_t end = std::min(product.panels(), begin + strip_panels);
+  const std::span<const int32_t> order = busiest_first(scratch);
+  parallel(ctx, static_cast<int64_t>(order.size()) * strips, [&](int64_t unit, int) {
+    const int64_t expert = order[static_cast<size_t>(unit / strips)], begin = unit % strips * strip_panels;
+    const int64_t n_panels = std::min(product.panels() - begin, strip_panels);
     for (int64_t at = first[expert]; at < first[expert + 1]; at += kTileRows) {
       const int64_t n = std::min<int64_t>(kTileRows, first[expert + 1] - at);
-      product.multiply(row(out, at) + begin * kernels::kPanelRows, out.stride(), expert, begin, end - begin,
+      product.multiply(row(out, at) + begin * kernels::kPanelRows, out.stride(), expert, begin, n_panels,
                        Access::pair_row(scratch) + at, n);
     }
   });
 }
 
-// y[row] = Σ weight W_down hidden[pair]: whoever claims a panel of outputs walks all experts in ascending order.
+// y[row] = Σ weight W_down hidden[pair]: whoever claims a strip of outputs walks all experts in ascending order.
 void down(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Linear& linear) {
   const PanelProduct product(ctx, linear.weight, Access::hidden(scratch));
+  const int64_t strip_panels = std::min(product.strip_panels(), kDownPanels);
   const int32_t* first = Access::first(scratch);
-  parallel(ctx, product.panels(), [&](int64_t panel, int) {
-    const int64_t column = panel * kernels::kPanelRows, width = product.width(panel);
+  parallel(ctx, (product.panels() + strip_panels - 1) / strip_panels, [&](int64_t strip, int) {
+    const int64_t panel = strip * strip_panels, n_panels = std::min(product.panels() - panel, strip_panels);
+    const int64_t column = panel * kernels::kPanelRows;
+    const int64_t width = (n_panels - 1) * kernels::kPanelRows + product.width(panel + n_panels - 1);
     for (int64_t i = 0; i < y.rows(); ++i) std::fill_n(row(y, i) + column, width, 0.0f);
-    alignas(64) float part[kTileRows * kernels::kPanelRows];
+    constexpr int64_t kStride = kDownPanels * kernels::kPanelRows;
+    alignas(64) float part[kDownRows * kStride];
     for (int64_t expert = 0; expert < linear.weight.groups; ++expert) {
-      for (int64_t at = first[expert]; at < first[expert + 1]; at += kTileRows) {
-        const int64_t n = std::min<int64_t>(kTileRows, first[expert + 1] - at);
-        product.multiply(part, kernels::kPanelRows, expert, panel, 1, at, n);
+      for (int64_t at = first[expert]; at < first[expert + 1]; at += kDownRows) {
+        const int64_t n = std::min<int64_t>(kDownRows, first[expert + 1] - at);
+        product.multiply(part, kStride, expert, panel, n_panels, at, n);
         for (int64_t m = 0; m < n; ++m)
-          ctx.kernels->add_scaled(row(y, Access::pair_row(scratch)[at + m]) + column, part + m * kernels::kPanelRows,
+          ctx.kernels->add_scaled(row(y, Access::pair_row(scratch)[at + m]) + column, part + m * kStride,
                                   Access::pair_weight(scratch)[at + m], width);
       }
     }
@@ -134,6 +157,7 @@ Result<ExpertScratch> ExpertScratch::allocate(int64_t max_rows, int64_t n_expert
   FACET_TRY(scratch.pair_row_, Matrix<int32_t>::allocate(1, max_rows * n_used));
   FACET_TRY(scratch.pair_weight_, Matrix<float>::allocate(1, max_rows * n_used));
   FACET_TRY(scratch.first_, Matrix<int32_t>::allocate(1, n_experts + 1));
+  FACET_TRY(scratch.order_, Matrix<int32_t>::allocate(1, n_experts));
   FACET_TRY(scratch.gate_up_, Matrix<float>::allocate(max_rows * n_used, 2 * expert_width));
   FACET_TRY(scratch.hidden_, Operand::allocate(max_rows * n_used, expert_width, down_forms));
   return scratch;

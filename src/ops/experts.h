@@ -25,6 +25,7 @@ class ExpertScratch {
   Matrix<int32_t> pair_row_;   // (1, T k)
   Matrix<float> pair_weight_;  // (1, T k)
   Matrix<int32_t> first_;      // (1, E + 1): where each expert's pairs begin
+  Matrix<int32_t> order_;      // (1, E): those that have pairs, most first
   Matrix<float> gate_up_;      // (T k, 2 Fe), by pair
   Operand hidden_;             // (T k, Fe), by pair
   int64_t rows_ = 0;

@@ -17,7 +17,8 @@ namespace {
 using testing::OpsContext;
 using testing::PackedLinear;
 
-constexpr int64_t kExperts = 8, kUsed = 3, kWidth = 96, kExpertWidth = 32;
+// kOut: a strip of panels and a part of another, whose last panel is not full.
+constexpr int64_t kExperts = 8, kUsed = 3, kWidth = 96, kExpertWidth = 32, kOut = 150;
 
 // An expert layer and its scratch.
 struct Layer {
@@ -27,7 +28,7 @@ struct Layer {
   Layer(const kernels::Table& table, DType type)
       : router(testing::random_linear(table, DType::f32, 1, kExperts, kWidth, 1)),
         gate_up(testing::random_linear(table, type, kExperts, 2 * kExpertWidth, kWidth, 2)),
-        down(testing::random_linear(table, type, kExperts, kWidth, kExpertWidth, 3)),
+        down(testing::random_linear(table, type, kExperts, kOut, kExpertWidth, 3)),
         scale(testing::random_floats(kWidth, 4)),
         factors(testing::random_floats(kExperts, 5)) {}
 };
@@ -49,12 +50,12 @@ Routed run(OpsContext& on, const Layer& layer, const std::vector<float>& h, int6
   out.chosen.resize(static_cast<size_t>(n * kUsed));
   out.weights.resize(static_cast<size_t>(n * kUsed));
   out.probabilities.resize(static_cast<size_t>(n * kExperts));
-  out.y.resize(static_cast<size_t>(n * kWidth), NAN);
+  out.y.resize(static_cast<size_t>(n * kOut), NAN);
   read(out.chosen, Mat<const int32_t>(scratch.chosen()));
   read(out.weights, Mat<const float>(scratch.weights()));
   read(out.probabilities, Mat<const float>(scratch.probabilities()));
   prepare(on.ctx, operand, rows);
-  experts(on.ctx, Mat<float>(out.y.data(), n, kWidth), scratch, operand, layer.gate_up.linear, layer.down.linear, {});
+  experts(on.ctx, Mat<float>(out.y.data(), n, kOut), scratch, operand, layer.gate_up.linear, layer.down.linear, {});
   return out;
 }
 
@@ -62,7 +63,7 @@ double gelu(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x
 
 // One expert on one row, in double precision.
 std::vector<double> expert_output(const Layer& layer, int64_t expert, const float* x) {
-  std::vector<double> hidden(kExpertWidth), y(kWidth);
+  std::vector<double> hidden(kExpertWidth), y(kOut);
   for (int64_t f = 0; f < kExpertWidth; ++f) {
     double gate = 0, up = 0;
     for (int64_t k = 0; k < kWidth; ++k) {
@@ -71,7 +72,7 @@ std::vector<double> expert_output(const Layer& layer, int64_t expert, const floa
     }
     hidden[static_cast<size_t>(f)] = gelu(gate) * up;
   }
-  for (int64_t d = 0; d < kWidth; ++d)
+  for (int64_t d = 0; d < kOut; ++d)
     for (int64_t f = 0; f < kExpertWidth; ++f)
       y[static_cast<size_t>(d)] += layer.down.value(expert, d, f) * hidden[static_cast<size_t>(f)];
   return y;
@@ -129,7 +130,7 @@ TEST(Experts, TheSumEqualsEachTokenAlone) {
     OpsContext on(table, Arithmetic::f32);
     const Routed routed = run(on, layer, h, 0, 7);
     for (int64_t i = 0; i < 7; ++i) {
-      std::vector<double> expected(kWidth), magnitude(kWidth);
+      std::vector<double> expected(kOut), magnitude(kOut);
       for (int64_t j = 0; j < kUsed; ++j) {
         const size_t at = static_cast<size_t>(i * kUsed + j);
         const std::vector<double> y = expert_output(layer, routed.chosen[at], h.data() + i * kWidth);
@@ -139,8 +140,47 @@ TEST(Experts, TheSumEqualsEachTokenAlone) {
         }
       }
       for (size_t d = 0; d < expected.size(); ++d)
-        EXPECT_NEAR(routed.y[static_cast<size_t>(i * kWidth) + d], expected[d], 1e-4 * magnitude[d])
+        EXPECT_NEAR(routed.y[static_cast<size_t>(i * kOut) + d], expected[d], 1e-4 * magnitude[d])
             << kernels::name(table.isa);
+    }
+  }
+}
+
+// W of one expert, as a weight of its own.
+Linear of_expert(const kernels::Table& table, const Linear& all, int64_t expert) {
+  Linear one = all;
+  const int64_t panels = (all.weight.rows + kernels::kPanelRows - 1) / kernels::kPanelRows;
+  const size_t bytes = static_cast<size_t>(panels * table.panel(all.weight.type)->panel_bytes(all.weight.cols));
+  one.weight.groups = 1;
+  one.weight.data = all.weight.data.subspan(static_cast<size_t>(expert) * bytes, bytes);
+  return one;
+}
+
+TEST(Experts, AddUpByAscendingIdWithOneRoundingEach) {
+  constexpr int64_t kRows = 5;
+  const std::vector<float> h = testing::random_floats(kRows * kWidth, 10, 0.2f);
+  for (const kernels::Table& table : testing::kernel_tables()) {
+    const Layer layer(table, DType::q4_0);
+    OpsContext on(table, Arithmetic::fast);
+    const Routed routed = run(on, layer, h, 0, kRows);
+    const Linear* const both[] = {&layer.gate_up.linear, &layer.down.linear};
+    Operand x = *Operand::allocate(1, kWidth, forms_read_by(on.ctx, both));
+    Operand hidden = *Operand::allocate(1, kExpertWidth, forms_read_by(on.ctx, both));
+    for (int64_t i = 0; i < kRows; ++i) {
+      prepare(on.ctx, x, Mat<const float>(h.data() + i * kWidth, 1, kWidth));
+      std::vector<float> sum(kOut, 0.0f), gate_up(2 * kExpertWidth), y(kOut);
+      for (int64_t expert = 0; expert < kExperts; ++expert) {
+        const auto begin = routed.chosen.begin() + i * kUsed, found = std::find(begin, begin + kUsed, expert);
+        if (found == begin + kUsed) continue;
+        const Mat<float> parts(gate_up.data(), 1, 2 * kExpertWidth), out(y.data(), 1, kOut);
+        linear(on.ctx, parts, x, of_expert(table, layer.gate_up.linear, expert), {});
+        prepare_gelu(on.ctx, hidden, parts.col_range(0, kExpertWidth), parts.col_range(kExpertWidth, kExpertWidth));
+        linear(on.ctx, out, hidden, of_expert(table, layer.down.linear, expert), {});
+        const float weight = routed.weights[static_cast<size_t>(found - routed.chosen.begin())];
+        for (size_t d = 0; d < sum.size(); ++d) sum[d] = std::fma(weight, y[d], sum[d]);
+      }
+      const std::vector<float> found(routed.y.begin() + i * kOut, routed.y.begin() + (i + 1) * kOut);
+      EXPECT_EQ(found, sum) << kernels::name(table.isa) << " row " << i;
     }
   }
 }
