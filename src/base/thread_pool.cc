@@ -1,4 +1,9 @@
 // Workers spin a little for the next region, then sleep on a futex (std::atomic::wait). One region is one epoch.
+//
+// A region ends when its blocks are done, not when every worker has seen it: on a busy machine one that sleeps is woken
+// late, and its share has long been done by the others. So a worker may come to a region that is over, or to the next
+// one. What keeps it from harm is that a block is claimed together with the region it belongs to (Ticket): a region
+// whose block is claimed cannot end, hence neither its work nor its number of blocks can change.
 #include "base/thread_pool.h"
 
 #include <sched.h>
@@ -41,41 +46,88 @@ void wait_for_change(const std::atomic<T>& value, T old) {
 
 }  // namespace
 
+// The region in progress and how much of it is claimed, in one word.
+class Ticket {
+ public:
+  static constexpr int kBits = 24;
+  static constexpr int64_t kMaxBlocks = (int64_t{1} << kBits) - 1;
+
+  explicit Ticket(uint64_t bits) : bits_(bits) {}
+  Ticket(uint64_t epoch, int64_t n_blocks) : bits_(epoch << (2 * kBits) | static_cast<uint64_t>(n_blocks) << kBits) {}
+
+  uint64_t bits() const { return bits_; }
+  int64_t n_blocks() const { return static_cast<int64_t>(bits_ >> kBits) & kMaxBlocks; }
+  int64_t next() const { return static_cast<int64_t>(bits_) & kMaxBlocks; }  // unclaimed
+  Ticket claimed(int64_t blocks) const { return Ticket(bits_ + static_cast<uint64_t>(blocks)); }
+
+ private:
+  uint64_t bits_;
+};
+
 struct ThreadPool::State {
   using Work = FunctionRef<void(int64_t, int)>;
 
-  alignas(64) std::atomic<uint64_t> epoch{0};  // counts regions; a change wakes the workers
-  alignas(64) std::atomic<int64_t> next{0};    // next unclaimed block
-  alignas(64) std::atomic<int> running{0};     // workers that have not finished this region
-  const Work* work = nullptr;
-  int64_t n_blocks = 0;
-  bool stopping = false;
+  alignas(64) std::atomic<uint32_t> epoch{0};  // counts regions; a change wakes the workers
+  alignas(64) std::atomic<uint64_t> ticket{0};
+  alignas(64) std::atomic<uint32_t> done{0};  // blocks of this region
+  const Work* work = nullptr;                 // of the region in progress; read by those who claimed a block of it
+  std::atomic<bool> stopping{false};
   std::atomic<bool> failed{false};
   std::exception_ptr failure;  // of the thread that set failed
   std::vector<std::thread> workers;
 
-  void claim_blocks(int thread) {
-    try {
-      for (int64_t block; (block = next.fetch_add(1, std::memory_order_relaxed)) < n_blocks;) (*work)(block, thread);
-    } catch (...) {
-      next.store(n_blocks, std::memory_order_relaxed);
-      if (!failed.exchange(true, std::memory_order_relaxed)) failure = std::current_exception();
+  // Claims the next block, or all that are left; the first claimed, and how many: 0 where none is left.
+  std::pair<int64_t, int64_t> claim(bool all) {
+    uint64_t seen = ticket.load(std::memory_order_acquire);
+    for (;;) {
+      const Ticket now(seen);
+      const int64_t left = now.n_blocks() - now.next(), wanted = all ? left : std::min<int64_t>(left, 1);
+      if (wanted == 0) return {0, 0};
+      if (ticket.compare_exchange_weak(seen, now.claimed(wanted).bits(), std::memory_order_acq_rel,
+                                       std::memory_order_acquire))
+        return {now.next(), wanted};
     }
   }
 
+  void work_on_blocks(int thread) {
+    int64_t finished = 0;
+    try {
+      for (;;) {
+        const auto [block, claimed] = claim(false);
+        if (claimed == 0) break;
+        ++finished;  // also where it throws
+        (*work)(block, thread);
+      }
+    } catch (...) {
+      if (!failed.exchange(true, std::memory_order_relaxed)) failure = std::current_exception();
+      finished += claim(true).second;
+    }
+    if (finished == 0) return;
+    done.fetch_add(static_cast<uint32_t>(finished), std::memory_order_acq_rel);
+    done.notify_one();
+  }
+
   void run(int thread) {
-    for (uint64_t seen = 0;;) {
+    for (uint32_t seen = 0;;) {
       wait_for_change(epoch, seen);
       seen = epoch.load(std::memory_order_acquire);
-      if (stopping) return;
-      claim_blocks(thread);
-      if (running.fetch_sub(1, std::memory_order_acq_rel) == 1) running.notify_one();
+      if (stopping.load(std::memory_order_relaxed)) return;
+      work_on_blocks(thread);
     }
   }
 
   void announce() {
     epoch.fetch_add(1, std::memory_order_acq_rel);
     epoch.notify_all();
+  }
+
+  void run_region(int64_t n_blocks, const Work& region) {
+    work = &region;
+    done.store(0, std::memory_order_relaxed);
+    ticket.store(Ticket(epoch.load(std::memory_order_relaxed) + 1, n_blocks).bits(), std::memory_order_release);
+    announce();
+    work_on_blocks(0);
+    for (uint32_t so_far; (so_far = done.load(std::memory_order_acquire)) != n_blocks;) wait_for_change(done, so_far);
   }
 };
 
@@ -91,7 +143,7 @@ ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
 }
 
 ThreadPool::~ThreadPool() {
-  state_->stopping = true;
+  state_->stopping.store(true, std::memory_order_relaxed);
   state_->announce();
   for (std::thread& worker : state_->workers) worker.join();
 }
@@ -104,13 +156,10 @@ void ThreadPool::parallel(int64_t n_blocks, FunctionRef<void(int64_t, int)> work
     return;
   }
   State& s = *state_;
-  s.work = &work;
-  s.n_blocks = n_blocks;
-  s.next.store(0, std::memory_order_relaxed);
-  s.running.store(static_cast<int>(s.workers.size()), std::memory_order_relaxed);
-  s.announce();
-  s.claim_blocks(0);
-  for (int left; (left = s.running.load(std::memory_order_acquire)) != 0;) wait_for_change(s.running, left);
+  for (int64_t first = 0; first < n_blocks && !s.failed.load(std::memory_order_relaxed); first += Ticket::kMaxBlocks) {
+    const auto part = [&](int64_t block, int thread) { work(first + block, thread); };
+    s.run_region(std::min(n_blocks - first, Ticket::kMaxBlocks), part);
+  }
   if (s.failed.exchange(false, std::memory_order_relaxed)) std::rethrow_exception(std::exchange(s.failure, nullptr));
 }
 

@@ -304,6 +304,24 @@ TEST(ThreadPool, ManyShortRegionsInARow) {
   EXPECT_EQ(sum.load(), 60000);
 }
 
+// More workers than processors: most come to a region late, or to one that is over.
+TEST(ThreadPool, LateWorkersRunNothingOfARegionThatIsOver) {
+  ThreadPool pool(12);
+  std::atomic<int> current{0};
+  std::atomic<int64_t> strays{0};
+  for (int region = 1; region <= 3000; ++region) {
+    current = region;
+    const int64_t n_blocks = 2 + region % 7;
+    std::array<std::atomic<int>, 8> runs{};
+    pool.parallel(n_blocks, [&](int64_t block, int) {
+      if (current != region || block >= n_blocks) ++strays;
+      ++runs[static_cast<size_t>(block)];
+    });
+    for (int64_t block = 0; block < n_blocks; ++block) ASSERT_EQ(runs[static_cast<size_t>(block)], 1) << region;
+  }
+  EXPECT_EQ(strays, 0);
+}
+
 TEST(ThreadPool, AnExceptionOfAnyThreadReachesTheCallerOnceAllHaveStopped) {
   for (int threads : {1, 2, 3}) {
     ThreadPool pool(threads);
