@@ -102,6 +102,7 @@ void TextModel::attention(Pass& pass, const LayerPlan& layer, const LayerWeights
   ops::linear(ctx, y, a_.attention, w.attention_output, a_.rows);  // (T, D)
   tap(pass, "attn_out", layer.index, y);
   ops::add_norm(ctx, pass.h, y, w.post_attention_norm, eps());
+  tap(pass, "after_attention", layer.index, pass.h);
 }
 
 // Its own keys, which include those of this batch, or those of the model that a drafter drafts for.
@@ -155,6 +156,7 @@ void TextModel::feed_forward(Pass& pass, const LayerPlan& layer, const LayerWeig
   ops::linear(ctx, y, a_.ffn, w.ffn_down, a_.rows);  // (T, D)
   if (layer.has_experts) mixture_of_experts(pass, w, y);
   ops::add_norm(ctx, pass.h, y, w.post_ffn_norm, eps());
+  tap(pass, "after_ffn", layer.index, pass.h);
 }
 
 // f = norm_1(dense) + norm_2(experts(norm(h))), the router reading raw h. The result replaces `dense`.
@@ -168,7 +170,9 @@ void TextModel::mixture_of_experts(Pass& pass, const LayerWeights& w, Mat<float>
   if (ctx.observer != nullptr) ctx.observer->tap_ids("experts", layer, a_.experts.chosen(), a_.rows);
   ops::prepare(ctx, a_.x, pass.h, w.expert_norm, eps());                               // (T, D)
   ops::experts(ctx, z, a_.experts, a_.x, w.experts_gate_up, w.experts_down, a_.rows);  // (T, D)
+  tap(pass, "experts_out", layer, z);
   ops::add_norms(ctx, dense, dense, w.post_dense_norm, z, w.post_expert_norm, eps());
+  tap(pass, "ffn_out", layer, dense);
 }
 
 void TextModel::per_layer_input(Pass& pass, const LayerPlan& layer, const LayerWeights& w) {

@@ -309,6 +309,18 @@ void write_kv(Context& ctx, const KvWriter& writer, Mat<const float> k, Mat<cons
   });
 }
 
+void read_kv(std::span<float> k, std::span<float> v, const KvView& view, int64_t kv_head, int64_t position) {
+  const KvBlocks& blocks = *view.blocks;
+  const int64_t d = KvAccess::head_dim(blocks, view.layer);
+  FACET_CHECK(position >= 0 && position < view.end && kv_head < KvAccess::kv_heads(blocks, view.layer));
+  FACET_CHECK(static_cast<int64_t>(k.size()) == d && static_cast<int64_t>(v.size()) == d);
+  const BlockId block = view.table[static_cast<size_t>(position / kKvBlockKeys)];
+  FACET_CHECK(block >= 0);
+  const int inside = static_cast<int>(position % kKvBlockKeys);
+  KvAccess::k_type(blocks, view.layer).load_k(k.data(), KvAccess::k(blocks, view.layer, block, kv_head), inside, d);
+  KvAccess::v_type(blocks, view.layer).load_v(v.data(), KvAccess::v(blocks, view.layer, block, kv_head), inside, d);
+}
+
 void attend(Context& ctx, Mat<float> out, Mat<const float> q, std::span<const KvView> views,
             std::span<const QueryRow> rows, const AttentionShape& shape, AttentionScratch& scratch) {
   FACET_CHECK(q.rows() == static_cast<int64_t>(rows.size()) && q.cols() == shape.heads * shape.head_dim);

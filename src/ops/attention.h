@@ -20,6 +20,9 @@ void rope(Context& ctx, Mat<float> x, int64_t head_dim, Mat<const float> cosine,
 // Stores rows of k and v, (rows, kv_heads * head_dim) each, at the writer's positions.
 void write_kv(Context& ctx, const KvWriter& writer, Mat<const float> k, Mat<const float> v);
 
+// The stored key and value of one head at a position the view reaches, as float: for observers. (head_dim) each.
+void read_kv(std::span<float> k, std::span<float> v, const KvView& view, int64_t kv_head, int64_t position);
+
 // Which keys a query row sees: sequence slot (index into the views) and positions [begin, end).
 struct QueryRow {
   int32_t slot;

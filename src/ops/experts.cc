@@ -128,21 +128,33 @@ void down(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Linear& line
 
 // Tells the observer what each expert is given.
 enum class RowsAre : uint8_t { routed_rows, pairs };
-void show_inputs(Context& ctx, ExpertScratch& scratch, const LinearId& id, Mat<const float> values, RowsAre what,
+void show_inputs(Context& ctx, ExpertScratch& scratch, const LinearId& id, const Operand& operand, RowsAre what,
                  std::span<const int32_t> rows) {
   if (ctx.observer == nullptr) return;
+  const Mat<const float> values = Operand::Access::f32(operand);
   const int32_t* first = Access::first(scratch);
   for (int64_t expert = 0; expert < Access::experts(scratch); ++expert) {
     const int64_t n = first[expert + 1] - first[expert];
     if (n == 0) continue;
-    LinearInput input{.id = id, .group = expert, .values = values, .index = {}, .rows = {}};
+    LinearInput input{.id = id, .group = expert, .values = values, .index = {}, .rows = {}, .operand = &operand};
     if (what == RowsAre::pairs) {
       input.values = values.row_range(first[expert], n);
+      input.first = first[expert];
     } else {
       input.index = {Access::pair_row(scratch) + first[expert], static_cast<size_t>(n)};
       input.rows = rows;
     }
     ctx.observer->linear_input(input);
+  }
+}
+
+// And what it made of it; values are by pair.
+void show_outputs(Context& ctx, ExpertScratch& scratch, const LinearId& id, Mat<const float> values) {
+  if (ctx.observer == nullptr) return;
+  const int32_t* first = Access::first(scratch);
+  for (int64_t expert = 0; expert < Access::experts(scratch); ++expert) {
+    const int64_t n = first[expert + 1] - first[expert];
+    if (n > 0) ctx.observer->linear_output({.id = id, .group = expert, .values = values.row_range(first[expert], n)});
   }
 }
 
@@ -192,11 +204,12 @@ void experts(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Operand& 
   FACET_CHECK(y.rows() == Access::rows(scratch) && gate_up_linear.weight.rows == 2 * width);
   FACET_CHECK(gate_up_linear.weight.groups == Access::experts(scratch) &&
               down_linear.weight.groups == Access::experts(scratch));
-  show_inputs(ctx, scratch, gate_up_linear.id, Operand::Access::f32(x), RowsAre::routed_rows, rows);
+  show_inputs(ctx, scratch, gate_up_linear.id, x, RowsAre::routed_rows, rows);
   gate_up(ctx, scratch, x, gate_up_linear, pairs);
   const Mat<float> both = Access::gate_up(scratch, pairs);
+  show_outputs(ctx, scratch, gate_up_linear.id, both);
   prepare_gelu(ctx, Access::hidden(scratch), both.col_range(0, width), both.col_range(width, width));
-  show_inputs(ctx, scratch, down_linear.id, Operand::Access::f32(Access::hidden(scratch)), RowsAre::pairs, rows);
+  show_inputs(ctx, scratch, down_linear.id, Access::hidden(scratch), RowsAre::pairs, rows);
   down(ctx, y, scratch, down_linear);
 }
 

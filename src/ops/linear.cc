@@ -80,6 +80,20 @@ void Operand::Access::make_forms(const Context& ctx, Operand& operand, int64_t i
     ctx.kernels->round_bf16(row(operand.bf16_.view(), i), x, operand.cols_);
 }
 
+void read(const OperandRow& out, const Operand& operand, int64_t row) {
+  FACET_CHECK(row >= 0 && row < operand.rows());
+  const kernels::ActivationRows all = Operand::Access::rows(operand);
+  const auto home = [row](const auto& to, const auto* from, int64_t stride) {
+    FACET_CHECK(to.empty() || (from != nullptr && static_cast<int64_t>(to.size()) <= stride));
+    if (!to.empty()) std::copy_n(from + row * stride, to.size(), to.begin());
+  };
+  home(out.f32, all.f32, all.stride_f32);
+  home(out.codes, all.q8, all.stride_q8);
+  home(out.scales, all.scale, all.stride_scale);
+  home(out.sums, all.sums, all.stride_sums);
+  home(out.bf16, all.bf16, all.stride_bf16);
+}
+
 uint8_t forms_read_by(const Context& ctx, std::span<const Linear* const> linears) {
   uint8_t forms = 0;
   for (const Linear* linear : linears) {
@@ -126,8 +140,11 @@ void linears(Context& ctx, std::span<const Mat<float>> ys, const Operand& operan
     const Weight& weight = linears[i]->weight;
     FACET_CHECK(weight.groups == 1 && ys[i].cols() == weight.rows && ys[i].rows() == operand.rows());
     if (ctx.observer != nullptr)
-      ctx.observer->linear_input(
-          {.id = linears[i]->id, .values = Operand::Access::f32(operand), .index = {}, .rows = rows});
+      ctx.observer->linear_input({.id = linears[i]->id,
+                                  .values = Operand::Access::f32(operand),
+                                  .index = {},
+                                  .rows = rows,
+                                  .operand = &operand});
     products[i] = PanelProduct(ctx, weight, operand);
     cuts[i] = cut_of(products[i], operand.rows());
     units += cuts[i].units();
@@ -137,6 +154,8 @@ void linears(Context& ctx, std::span<const Mat<float>> ys, const Operand& operan
     for (; unit >= cuts[i].units(); ++i) unit -= cuts[i].units();
     multiply_unit(products[i], ys[i], cuts[i], unit);
   });
+  if (ctx.observer == nullptr) return;
+  for (size_t i = 0; i < ys.size(); ++i) ctx.observer->linear_output({.id = linears[i]->id, .values = ys[i]});
 }
 
 void linear(Context& ctx, Mat<float> y, const Operand& operand, const Linear& linear, std::span<const int32_t> rows) {

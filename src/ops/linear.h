@@ -23,6 +23,9 @@ class Operand {
   // The float form of the rows prepared last.
   Mat<float> f32() { return f32_.view(rows_, cols_); }
 
+  // kernels::Form bits of the forms besides f32.
+  uint8_t forms() const { return forms_; }
+
   // Shapes and raw forms: for ops and tests.
   struct Access;
 
@@ -35,6 +38,17 @@ class Operand {
   uint8_t forms_ = 0;
   int64_t rows_ = 0, cols_ = 0;
 };
+
+// One row of an operand, copied to memory of the caller: what observers compare with. An empty span is left out; others
+// need a form that the operand has.
+struct OperandRow {
+  std::span<float> f32;
+  std::span<int8_t> codes;   // padded to a multiple of kernels::kBlock
+  std::span<float> scales;   // one per kBlock
+  std::span<int32_t> sums;   // one per kernels::kSubBlock
+  std::span<uint16_t> bf16;  // padded to an even number
+};
+void read(const OperandRow& out, const Operand& operand, int64_t row);
 
 // Which forms these linears read under an arithmetic.
 uint8_t forms_read_by(const Context& ctx, std::span<const Linear* const> linears);

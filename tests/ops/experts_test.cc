@@ -215,7 +215,7 @@ TEST(Experts, HaveTheSameBitsForAnyNumberOfThreadsAndRows) {
 struct Squares : Observer {
   const Context* ctx = nullptr;
   std::map<std::pair<LinearRole, int64_t>, std::vector<double>> sums;
-  std::map<std::pair<LinearRole, int64_t>, int64_t> counts;
+  std::map<std::pair<LinearRole, int64_t>, int64_t> counts, outputs;
 
   void tap(std::string_view, int, Mat<float>, std::span<const int32_t>) override {}
   void tap_ids(std::string_view, int, Mat<int32_t>, std::span<const int32_t>) override {}
@@ -225,6 +225,18 @@ struct Squares : Observer {
     sum.resize(static_cast<size_t>(input.values.cols()));
     add_squares(*ctx, sum, input);
     counts[key] += input.count();
+    // The rows that are meant, by either way to them.
+    std::vector<float> shown(static_cast<size_t>(input.values.cols())), prepared(shown.size());
+    for (int64_t i = 0; i < input.count(); ++i) {
+      const int64_t at = input.index.empty() ? i : input.index[static_cast<size_t>(i)];
+      read(shown, input.values.row_range(at, 1));
+      read({.f32 = prepared, .codes = {}, .scales = {}, .sums = {}, .bf16 = {}}, *input.operand, input.first + at);
+      EXPECT_EQ(shown, prepared);
+    }
+  }
+  void linear_output(const LinearOutput& output) override {
+    outputs[{output.id.role, output.group}] += output.values.rows();
+    EXPECT_TRUE(output.id.role != LinearRole::experts_gate_up || output.values.cols() == 2 * kExpertWidth);
   }
 };
 
@@ -254,6 +266,7 @@ TEST(Experts, ShowObserversWhatEachExpertIsGiven) {
     const std::pair up(LinearRole::experts_gate_up, expert), down(LinearRole::experts_down, expert);
     EXPECT_EQ(squares.counts[up], count);
     EXPECT_EQ(squares.counts[down], count);
+    EXPECT_EQ(squares.outputs[up], count);
     if (count == 0) continue;
     EXPECT_EQ(squares.sums[up], expected) << "expert " << expert;
     EXPECT_EQ(squares.sums[down].size(), static_cast<size_t>(kExpertWidth));

@@ -75,6 +75,19 @@ TEST_F(KvBlocksTest, SizesFollowFromShapes) {
   EXPECT_EQ(blocks_.block_bytes(KvPool::full), 64 * 64 * (4 + 2));
 }
 
+TEST_F(KvBlocksTest, StoredPositionsComeHomeAsFloats) {
+  const std::vector<BlockId> table = {2, 0};
+  fill(1, table, 0, 70, 3);
+  const KvView view{.blocks = &blocks_, .layer = 1, .table = table, .end = 70};
+  std::vector<float> k(40), v(40);
+  for (const int position : {0, 63, 64, 69}) {
+    read_kv(k, v, view, 0, position);
+    EXPECT_EQ(k, key(1, table[static_cast<size_t>(position / 64)], 0, position % 64));
+    EXPECT_EQ(v, value(1, table[static_cast<size_t>(position / 64)], 0, position % 64));
+    EXPECT_EQ(k[2], 3 + static_cast<float>((position * 7 + 2) % 32));
+  }
+}
+
 TEST_F(KvBlocksTest, RefuseATypeThatCannotBeStored) {
   const std::vector<KvLayerShape> layers = {
       {.pool = KvPool::full, .kv_heads = 1, .head_dim = 8, .k = DType::q8_0, .v = DType::f16}};

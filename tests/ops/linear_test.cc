@@ -169,11 +169,12 @@ TEST(Linear, PreparesNormsAndGatesBeforeAnyRounding) {
   }
 }
 
-TEST(Linear, ShowsObserversItsFloatInput) {
+TEST(Linear, ShowsObserversItsInputAndItsOutput) {
   struct Recorder : Observer {
     LinearId id;
-    std::vector<float> values;
+    std::vector<float> values, outputs;
     std::vector<int32_t> rows;
+    const Operand* operand = nullptr;
     void tap(std::string_view, int, Mat<float>, std::span<const int32_t>) override {}
     void tap_ids(std::string_view, int, Mat<int32_t>, std::span<const int32_t>) override {}
     void linear_input(const LinearInput& input) override {
@@ -181,7 +182,13 @@ TEST(Linear, ShowsObserversItsFloatInput) {
       values.resize(static_cast<size_t>(input.values.rows() * input.values.cols()));
       read(values, input.values);
       rows.assign(input.rows.begin(), input.rows.end());
-      EXPECT_TRUE(input.index.empty() && input.group == 0);
+      operand = input.operand;
+      EXPECT_TRUE(input.index.empty() && input.group == 0 && input.first == 0);
+    }
+    void linear_output(const LinearOutput& output) override {
+      EXPECT_EQ(output.id.layer, id.layer);
+      outputs.resize(static_cast<size_t>(output.values.rows() * output.values.cols()));
+      read(outputs, output.values);
     }
   };
   const kernels::Table& table = kernels::best_table();
@@ -201,6 +208,31 @@ TEST(Linear, ShowsObserversItsFloatInput) {
   EXPECT_EQ(recorder.rows, rows);
   EXPECT_EQ(recorder.id.role, LinearRole::ffn_down);
   EXPECT_EQ(recorder.id.layer, 3);
+  EXPECT_EQ(recorder.operand, &operand);
+  EXPECT_EQ(recorder.outputs, y);
+}
+
+TEST(Linear, AnOperandsRowsComeHomeInEveryForm) {
+  constexpr int64_t kWidth = 40;  // one block and a part of another
+  const kernels::Table& table = kernels::best_table();
+  OpsContext on(table, Arithmetic::fast);
+  const std::vector<float> x = testing::random_floats(2 * kWidth, 21);
+  Operand operand = *Operand::allocate(2, kWidth, kernels::kFormQ8 | kernels::kFormBf16);
+  prepare(on.ctx, operand, Mat<const float>(x.data(), 2, kWidth));
+  EXPECT_EQ(operand.forms(), kernels::kFormQ8 | kernels::kFormBf16);
+
+  std::vector<int8_t> expected_codes(64), codes(64);
+  std::vector<float> expected_scales(2), scales(2), values(kWidth);
+  std::vector<int32_t> expected_sums(4), sums(4);
+  std::vector<uint16_t> expected_bf16(kWidth), bf16(kWidth);
+  table.quantize_q8(expected_codes.data(), expected_scales.data(), expected_sums.data(), x.data() + kWidth, kWidth);
+  table.round_bf16(expected_bf16.data(), x.data() + kWidth, kWidth);
+  read({.f32 = values, .codes = codes, .scales = scales, .sums = sums, .bf16 = bf16}, operand, 1);
+  EXPECT_EQ(values, std::vector<float>(x.begin() + kWidth, x.end()));
+  EXPECT_EQ(codes, expected_codes);
+  EXPECT_EQ(scales, expected_scales);
+  EXPECT_EQ(sums, expected_sums);
+  EXPECT_EQ(bf16, expected_bf16);
 }
 
 TEST(Linear, TheFormsDependOnTypeAndArithmetic) {
