@@ -27,7 +27,7 @@ if(SIMDE_INCLUDE)
   target_link_libraries(facet_testing PUBLIC facet_kernels_emulated)
 endif()
 
-foreach(folder base tensor kernels formats ops tokenizer model runtime chat convert hub engine cli)
+foreach(folder base tensor kernels formats ops tokenizer model runtime chat convert hub engine verify cli)
   facet_test(${folder} LIBS facet_${folder})
 endforeach()
 if(TARGET cli_test AND TARGET facet_program)  # runs the program

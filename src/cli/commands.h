@@ -19,6 +19,7 @@ void add_convert(CLI::App& program, int& status);
 void add_split(CLI::App& program, int& status);
 void add_merge(CLI::App& program, int& status);
 void add_trace(CLI::App& program, int& status);
+void add_verify(CLI::App& program, int& status);
 void add_pull(CLI::App& program, int& status);
 void add_list(CLI::App& program, int& status);
 void add_show(CLI::App& program, int& status);

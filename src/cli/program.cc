@@ -11,7 +11,7 @@ namespace facet::cli {
 namespace {
 
 constexpr const char* kFooter =
-    R"(Exit status: 0 success; 1 a comparison failed (trace); 2 wrong usage; 3 not found; 4 corrupt file; 5 unsupported;
+    R"(Exit status: 0 success; 1 a comparison failed (trace, verify); 2 wrong usage; 3 not found; 4 corrupt file; 5 unsupported;
 6 memory or context does not suffice; 7 input or output failed; 8 unavailable; 9 numbers are not finite; 130 interrupted.
 
 Every option can be set by an environment variable: --ctx-size by FACET_CTX_SIZE.
@@ -74,6 +74,7 @@ int run_program(int argc, char** argv) {
   add_split(program, status);
   add_merge(program, status);
   add_trace(program, status);
+  add_verify(program, status);
   add_bench(program, status);
   add_doctor(program, status);
   add_pull(program, status);

@@ -15,6 +15,7 @@
 
 #include "base/json.h"
 #include "base/strings.h"
+#include "formats/checkpoint.h"
 #include "support/expect.h"
 #include "support/paths.h"
 #include "tokenizer/small_vocab.h"
@@ -177,8 +178,8 @@ TEST_F(Cli, OneTokenCannotBeScored) {
 }
 
 TEST_F(Cli, HelpOfEveryCommandHasAnExample) {
-  for (const char* command :
-       {"run", "chat", "inspect", "tokenize", "score", "trace", "bench", "doctor", "pull", "list", "show", "rm"}) {
+  for (const char* command : {"run", "chat", "inspect", "tokenize", "score", "trace", "verify", "bench", "doctor",
+                              "pull", "list", "show", "rm"}) {
     const Outcome help = facet({command, "--help"});
     EXPECT_EQ(help.status, 0) << command;
     EXPECT_NE(help.out.find("Example"), std::string::npos) << command;
@@ -697,6 +698,53 @@ TEST_F(Cli, TraceHasStatus1WhenATapFailsAndNamesTheFirst) {
   const Outcome failed = facet({"trace", golden, "--golden", golden, "--tolerance", "1e-9"});
   EXPECT_EQ(failed.status, 1);
   EXPECT_EQ(failed.out.find("first failing tap:\nFAIL "), 0u) << failed.out.substr(0, 200);
+}
+
+TEST_F(Cli, VerifySaysThatAFileIsEqualAndHowNear) {
+  const Outcome text = facet({"verify", small_model(), "-t", "2"});
+  EXPECT_EQ(text.status, 0) << text.out << text.err;
+  EXPECT_NE(text.out.find("equal  embedding: "), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("equal  layer 0: "), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("\nequal within the arithmetic's bound: "), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("Q4_0"), std::string::npos) << text.out;
+  const Outcome outcome = facet({"verify", small_model(), "--json", "--isa", "scalar", "--act", "f32", "--kv", "f16",
+                                 "--quant", "Q2_K", "--full"});
+  ASSERT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  const Json json = parsed(outcome.out);
+  EXPECT_TRUE(*json.find("equal")->boolean());
+  EXPECT_EQ(*json.find("isa")->string(), "scalar");
+  EXPECT_EQ(*json.find("kv")->string(), "f16");
+  EXPECT_TRUE(json.find("first_difference")->is_null());
+  EXPECT_EQ(facet({"verify", small_model(), "--kv", "f31"}).status, 2);
+  EXPECT_EQ(facet({"verify", small_model(), small_model()}).status, 2);
+}
+
+TEST_F(Cli, VerifyHasStatus1WhereANumberIsNoneAndNamesIt) {
+  const auto golden = source_path("tests/golden/data/text/tiny-e");
+  const std::string folder = path("damaged");
+  std::filesystem::create_directory(folder);
+  std::filesystem::copy_file(golden / "config.json", folder + "/config.json");
+  std::filesystem::copy_file(golden / "model.safetensors", folder + "/model.safetensors");
+  const Result<formats::Checkpoint> checkpoint = formats::Checkpoint::open(folder);
+  ASSERT_TRUE(checkpoint.ok());
+  const auto tensor = std::ranges::find_if(checkpoint->tensors(), [](const formats::TensorInfo& info) {
+    return info.name.ends_with("layers.2.mlp.down_proj.weight");
+  });
+  ASSERT_NE(tensor, checkpoint->tensors().end());
+  const float nan = std::nanf("");
+  std::fstream file(folder + "/model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(tensor->offset).write(reinterpret_cast<const char*>(&nan), sizeof nan);
+  file.close();
+  const Outcome text = facet({"verify", folder});
+  EXPECT_EQ(text.status, 1);
+  EXPECT_NE(text.out.find("DIFFERS  layer 2: "), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("first difference: layer 2, ffn_down, row 0 (position 0), column 0: expected "),
+            std::string::npos)
+      << text.out;
+  const Outcome outcome = facet({"verify", folder, "--json"});
+  EXPECT_EQ(outcome.status, 1);
+  const Json json = parsed(outcome.out);
+  EXPECT_EQ(*json.find("first_difference")->find("step")->string(), "ffn_down");
 }
 
 TEST_F(Cli, ChatConverses) {
