@@ -31,6 +31,23 @@ CLI::Validator window() {
   return number_that([](double x) { return x >= -1; }, "must be 0 (off) or more, or -1 for the whole context");
 }
 
+void add_selection(CLI::App& app, Sampling& values) {
+  add_option(app, "--temp", values.temperature, "temperature; 0 is greedy (default: the model file's, else 1)")
+      ->check(non_negative());
+  add_option(app, "--top-k", values.top_k, "keep the K likeliest tokens; 0 is off (default: the file's, else 64)")
+      ->check(non_negative());
+  add_option(app, "--typical,--typical-p", values.typical_p,
+             "keep the tokens whose surprise is nearest to the average, up to this share; 1 is off (default: the "
+             "file's, else 1)")
+      ->check(share());
+  add_option(app, "--top-p", values.top_p,
+             "keep the likeliest tokens up to this share; 1 is off (default: the file's, else 0.95)")
+      ->check(share());
+  add_option(app, "--min-p", values.min_p,
+             "drop tokens below this share of the likeliest; 0 is off (default: the file's, else 0)")
+      ->check(share());
+}
+
 void add_repetition(CLI::App& app, SamplingOptions& options) {
   Sampling& values = options.values;
   add_option(app, "--repeat-penalty", values.repeat_penalty,
@@ -65,27 +82,8 @@ void add_repetition(CLI::App& app, SamplingOptions& options) {
       ->type_name("TEXT");
 }
 
-}  // namespace
-
-void SamplingOptions::add_to(CLI::App& app) {
-  add_option(app, "-n,--predict", max_tokens, "tokens to write at most (-1: until the context is full)")
-      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 31));
-  add_option(app, "--temp", values.temperature, "temperature; 0 is greedy (default: the model file's, else 1)")
-      ->check(non_negative());
-  add_option(app, "--top-k", values.top_k, "keep the K likeliest tokens; 0 is off (default: the file's, else 64)")
-      ->check(non_negative());
-  add_option(app, "--typical,--typical-p", values.typical_p,
-             "keep the tokens whose surprise is nearest to the average, up to this share; 1 is off (default: the "
-             "file's, else 1)")
-      ->check(share());
-  add_option(app, "--top-p", values.top_p,
-             "keep the likeliest tokens up to this share; 1 is off (default: the file's, else 0.95)")
-      ->check(share());
-  add_option(app, "--min-p", values.min_p,
-             "drop tokens below this share of the likeliest; 0 is off (default: the file's, else 0)")
-      ->check(share());
-  add_repetition(app, *this);
-  add_option(app, "-l,--logit-bias", bias,
+void add_bias(CLI::App& app, std::vector<std::string>& texts) {
+  add_option(app, "-l,--logit-bias", texts,
              "add to the logit of a token: ID+BIAS or ID-BIAS; ID-inf or ID=false for never; may be repeated")
       ->allow_extra_args(false)
       ->type_name("BIAS")
@@ -95,6 +93,16 @@ void SamplingOptions::add_to(CLI::App& app) {
             return parsed.ok() ? std::string() : parsed.error().message();
           },
           ""));
+}
+
+}  // namespace
+
+void SamplingOptions::add_to(CLI::App& app) {
+  add_option(app, "-n,--predict", max_tokens, "tokens to write at most (-1: until the context is full)")
+      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 31));
+  add_selection(app, values);
+  add_repetition(app, *this);
+  add_bias(app, bias);
   add_option(app, "-s,--seed", values.seed, "seed of the draw (default: a fresh one, shown with --verbose)")
       ->check(non_negative());
   app.add_option("--stop", values.stop_strings, "end the answer before this text; may be repeated")
