@@ -90,7 +90,8 @@ struct WeightStore::State {
   std::deque<MappedRows> tables;
   std::deque<RequantizedRows> requantized_tables;
   const TypeMap* types = nullptr;
-  int64_t packed_bytes = 0;
+  Packing packing = Packing::done;
+  int64_t packed_bytes = 0, vector_bytes = 0, table_bytes = 0;
 
   Error unsupported(const TensorInfo& tensor, std::string what) const {
     return {.code = ErrorCode::unsupported,
@@ -119,7 +120,7 @@ struct WeightStore::State {
 };
 
 WeightStore::WeightStore(const Checkpoint& checkpoint, const kernels::Table& kernels, ThreadPool& pool,
-                         const TypeMap* types)
+                         const TypeMap* types, Packing packing)
     : state_(std::make_unique<State>(State{.checkpoint = checkpoint,
                                            .kernels = kernels,
                                            .pool = pool,
@@ -127,7 +128,8 @@ WeightStore::WeightStore(const Checkpoint& checkpoint, const kernels::Table& ker
                                            .vectors = {},
                                            .tables = {},
                                            .requantized_tables = {},
-                                           .types = types})) {}
+                                           .types = types,
+                                           .packing = packing})) {}
 WeightStore::WeightStore(WeightStore&&) noexcept = default;
 WeightStore::~WeightStore() = default;
 
@@ -138,6 +140,14 @@ Result<Weight> WeightStore::State::pack(const TensorInfo& like, const std::vecto
   if (type == nullptr) return unsupported(like, "no kernel multiplies tensors of this type");
   const int64_t row = row_bytes(to, cols), panel_bytes = type->panel_bytes(cols);
   const int64_t panels = (rows + kPanelRows - 1) / kPanelRows, total = panels * static_cast<int64_t>(groups.size());
+  Weight weight{.type = to,
+                .layout = Layout::panels,
+                .rows = rows,
+                .cols = cols,
+                .groups = static_cast<int64_t>(groups.size()),
+                .data = {}};
+  packed_bytes += total * panel_bytes;
+  if (packing == Packing::counted) return weight;
   FACET_TRY(Buffer buffer, Buffer::allocate(total * panel_bytes));
   std::byte* const out = buffer.data();
   const bool converts = to != like.type;
@@ -177,15 +187,9 @@ Result<Weight> WeightStore::State::pack(const TensorInfo& like, const std::vecto
   for (Result<void>& result : results)
     if (!result.ok()) return result.error();
 
-  const Bytes data = buffer.bytes();
-  packed_bytes += buffer.size();
+  weight.data = buffer.bytes();
   packed.push_back(std::move(buffer));
-  return Weight{.type = to,
-                .layout = Layout::panels,
-                .rows = rows,
-                .cols = cols,
-                .groups = static_cast<int64_t>(groups.size()),
-                .data = data};
+  return weight;
 }
 
 Result<Weight> WeightStore::matrix(const TensorInfo& tensor, int64_t first_row, int64_t rows) {
@@ -243,18 +247,22 @@ Result<Weight> WeightStore::stacked(std::span<const TensorInfo* const> tensors, 
 Result<Vector> WeightStore::vector(const TensorInfo& tensor) {
   if (is_block_type(tensor.type) || !kernels::can_dequantize(tensor.type))
     return state_->unsupported(tensor, "vector of parameters has an unsuitable type");
-  std::vector<float>& values = state_->vectors.emplace_back(static_cast<size_t>(tensor.elements()));
-  kernels::dequantize(tensor.type, values.data(), state_->checkpoint.bytes(tensor).data(), tensor.elements());
+  std::vector<float>& values = state_->vectors.emplace_back(static_cast<size_t>(tensor.elements()), 1.0f);
+  state_->vector_bytes += tensor.elements() * static_cast<int64_t>(sizeof(float));
+  if (state_->packing == Packing::done)
+    kernels::dequantize(tensor.type, values.data(), state_->checkpoint.bytes(tensor).data(), tensor.elements());
   return Vector{.data = values.data(), .size = static_cast<int64_t>(values.size())};
 }
 
 Result<Vector> WeightStore::vector(std::span<const float> values) {
   const std::vector<float>& kept = state_->vectors.emplace_back(values.begin(), values.end());
+  state_->vector_bytes += static_cast<int64_t>(values.size_bytes());
   return Vector{.data = kept.data(), .size = static_cast<int64_t>(kept.size())};
 }
 
 Result<const RowSource*> WeightStore::rows(const TensorInfo& tensor) {
   if (!kernels::can_dequantize(tensor.type)) return state_->unsupported(tensor, "rows of this type cannot be read");
+  state_->table_bytes += tensor.bytes;
   if (const DType to = state_->type_of(tensor); to != tensor.type) {
     if (!can_requantize(state_->kernels, tensor.type, to))
       return state_->unsupported(tensor, cat("tensor cannot become ", name(to)));
@@ -264,6 +272,9 @@ Result<const RowSource*> WeightStore::rows(const TensorInfo& tensor) {
   return static_cast<const RowSource*>(&state_->tables.emplace_back(state_->checkpoint, tensor));
 }
 
+Packing WeightStore::packing() const { return state_->packing; }
 int64_t WeightStore::packed_bytes() const { return state_->packed_bytes; }
+int64_t WeightStore::vector_bytes() const { return state_->vector_bytes; }
+int64_t WeightStore::table_bytes() const { return state_->table_bytes; }
 
 }  // namespace facet::formats

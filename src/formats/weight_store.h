@@ -15,12 +15,17 @@
 
 namespace facet::formats {
 
+enum class Packing : uint8_t {
+  done,
+  counted,  // no tensor is read: matrices have no bytes, vectors are ones; the sizes below are those of `done`
+};
+
 class WeightStore {
  public:
   // checkpoint must outlive the store (row sources read its mapping). pool does the packing. types: what tensors become
   // on the way, the bytes that facet quantize would write; may be null, and must outlive the store.
   WeightStore(const Checkpoint& checkpoint, const kernels::Table& kernels, ThreadPool& pool,
-              const TypeMap* types = nullptr);
+              const TypeMap* types = nullptr, Packing packing = Packing::done);
   WeightStore(WeightStore&&) noexcept;
   ~WeightStore();
 
@@ -36,8 +41,13 @@ class WeightStore {
   // A table read row by row, in place.
   Result<const RowSource*> rows(const TensorInfo& tensor);
 
-  // Bytes that this store holds in memory of its own.
+  Packing packing() const;
+  // Bytes of the packed matrices.
   int64_t packed_bytes() const;
+  // Bytes of the vectors.
+  int64_t vector_bytes() const;
+  // Bytes of the tables, which stay in the file.
+  int64_t table_bytes() const;
 
  private:
   struct State;

@@ -13,7 +13,7 @@ struct Forms {
 Forms forms_of(const Context& ctx, const Weights& weights) {
   const auto add = [&](uint8_t& forms, std::initializer_list<const Linear*> readers) {
     for (const Linear* reader : readers)
-      if (!reader->weight.data.empty()) forms |= ops::forms_read_by(ctx, {&reader, 1});
+      if (reader->weight.rows > 0) forms |= ops::forms_read_by(ctx, {&reader, 1});
   };
   Forms forms;
   add(forms.x, {&weights.head, &weights.ple_context_before, &weights.ple_context_after});
@@ -78,6 +78,20 @@ Result<Activations> Activations::allocate(const Context& ctx, const Config& conf
   a.views.reserve(n);
   a.row.resize(static_cast<size_t>(std::max(config.vocab_size, width)));
   return a;
+}
+
+int64_t Activations::bytes() const {
+  int64_t sum = x.bytes() + attention.bytes() + ffn.bytes() + ple_input.bytes() + experts.bytes() + scores.bytes();
+  for (const Matrix<float>* m : {&h, &kept, &y, &z, &q, &k, &v, &attended, &gate, &up, &ple, &ple_context, &ple_gate,
+                                 &ple_kept, &cos_sliding, &sin_sliding, &cos_full, &sin_full, &logits})
+    sum += m->bytes();
+  const auto add = [&](const auto& list) { sum += static_cast<int64_t>(list.capacity() * sizeof(list[0])); };
+  for (const std::vector<int32_t>* list : {&rows, &positions, &output_rows, &picked}) add(*list);
+  for (const std::vector<Token>* list : {&tokens, &ple_tokens}) add(*list);
+  for (const std::vector<ops::QueryRow>* list : {&sees_sliding, &sees_full}) add(*list);
+  add(views);
+  add(row);
+  return sum;
 }
 
 }  // namespace facet::model

@@ -15,6 +15,8 @@ struct Activations {
   static Result<Activations> allocate(const Context& ctx, const Config& config, const Plan& plan,
                                       const Weights& weights, int64_t max_rows, int64_t max_context,
                                       std::span<const Linear* const> readers);
+  // Of all buffers, those that no pass has touched yet too.
+  int64_t bytes() const;
 
   Matrix<float> h, kept;             // residual stream (T, D); and the rows that go on after the last storing layer
   Matrix<float> y, z;                // outputs of sub-layers (T, D)

@@ -29,6 +29,11 @@ class Drafter {
   static Result<std::unique_ptr<Drafter>> load(const formats::Checkpoint& checkpoint, Gemma& target,
                                                const DrafterOptions& options = {});
 
+  // What load() would take with such a target beside it, found by the same steps without reading a tensor. ctx: of the
+  // target. context: its positions. Errors: those of load(), but for the target's shape.
+  static Result<ModelBytes> bytes_needed(const formats::Checkpoint& checkpoint, const Context& ctx, int64_t context,
+                                         const DrafterOptions& options = {});
+
   const Config& config() const { return text_.config(); }
   // B: width of the target's hidden states.
   int64_t target_width() const { return config().drafter->target_width; }
@@ -49,9 +54,29 @@ class Drafter {
   void set_observer(ops::Observer* observer) { ctx_.observer = observer; }
 
  private:
-  Drafter(Context ctx, Gemma& target, formats::WeightStore store, TextModel text)
-      : ctx_(ctx), target_(target), store_(std::move(store)), text_(std::move(text)) {}
-  Result<void> allocate(const DrafterOptions& options);
+  struct Parts {
+    formats::WeightStore store;
+    DrafterWeights weights;  // decoder moved into text
+    TextModel text;
+  };
+  static Result<Parts> load_parts(const formats::Checkpoint& checkpoint, const Config& config, const Context& ctx,
+                                  int64_t context, const DrafterOptions& options, formats::Packing packing);
+  // Around the decoder: T sequences that draft together, B the target's width, C clusters.
+  struct Buffers {
+    static Result<Buffers> allocate(const Context& ctx, const Config& config, const DrafterWeights& weights,
+                                    int64_t sequences);
+    int64_t bytes() const;
+
+    Matrix<float> both;    // (T, 2 B): embedding, hidden
+    Matrix<float> x;       // (T, D)
+    Matrix<float> next;    // (T, B)
+    Matrix<float> scores;  // (T, C)
+    Matrix<float> logits;  // (T, V)
+    ops::Operand input;    // (T, 2 B)
+    ops::ClusterScratch cluster;
+  };
+
+  Drafter(Context ctx, Gemma& target, Parts parts, Buffers buffers, int64_t sequences);
   Result<void> check(std::span<const SeqId> sequences, size_t tokens, std::span<const float> hidden) const;
   Result<void> run(std::span<const SeqId> sequences, std::span<float> hidden, ResultSink& sink);
   Result<void> head(int64_t n);
@@ -63,13 +88,7 @@ class Drafter {
   DrafterWeights weights_;  // decoder moved into text_
   std::vector<int> donors_;
   DrafterOptions::Position position_ = DrafterOptions::Position::of_hidden;
-  Matrix<float> both_;    // (T, 2 B): embedding, hidden
-  Matrix<float> x_;       // (T, D)
-  Matrix<float> next_;    // (T, B)
-  Matrix<float> scores_;  // (T, C)
-  Matrix<float> logits_;  // (T, V)
-  ops::Operand input_;    // (T, 2 B)
-  ops::ClusterScratch cluster_;
+  Buffers b_;
   std::vector<SeqRange> ranges_;
   std::vector<int32_t> positions_, rows_;
   std::vector<float> row_;

@@ -6,8 +6,15 @@
 
 namespace facet::model {
 
-Result<std::unique_ptr<Gemma>> Gemma::load(const formats::Checkpoint& checkpoint, const Config& config,
-                                           const GemmaOptions& options) {
+ModelBytes bytes_of(const formats::WeightStore& store, const TextModel& text) {
+  return {.weights = store.packed_bytes() + store.vector_bytes(),
+          .tables = store.table_bytes(),
+          .scratch = text.scratch_bytes() - text.logit_bytes(),
+          .logits = text.logit_bytes()};
+}
+
+Result<Gemma::Parts> Gemma::load_parts(const formats::Checkpoint& checkpoint, const Config& config,
+                                       const GemmaOptions& options, formats::Packing packing) {
   FACET_CHECK(options.pool != nullptr);
   const Context ctx{.kernels = options.kernels != nullptr ? options.kernels : &kernels::best_table(),
                     .pool = options.pool,
@@ -18,13 +25,28 @@ Result<std::unique_ptr<Gemma>> Gemma::load(const formats::Checkpoint& checkpoint
   kv.max_chunk = options.max_batch_rows;
 
   const Plan plan = make_plan(config);
-  formats::WeightStore store(checkpoint, *ctx.kernels, *ctx.pool, options.types);
-  FACET_TRY(Weights weights, load_weights(checkpoint, config, plan, store, options.progress));
+  formats::WeightStore store(checkpoint, *ctx.kernels, *ctx.pool, options.types, packing);
+  Progress* const progress = packing == formats::Packing::done ? options.progress : nullptr;
+  FACET_TRY(Weights weights, load_weights(checkpoint, config, plan, store, progress));
   FACET_TRY(TextModel text,
             TextModel::create(ctx, config, plan, std::move(weights), options.max_batch_rows, kv.context));
-  FACET_TRY(KvCache cache, KvCache::create(*ctx.kernels, config, kv));
-  return std::unique_ptr<Gemma>(
-      new Gemma(ctx, std::move(store), std::move(text), std::move(cache)));  // private constructor
+  return Parts{.ctx = ctx, .kv = kv, .store = std::move(store), .text = std::move(text)};
+}
+
+Result<std::unique_ptr<Gemma>> Gemma::load(const formats::Checkpoint& checkpoint, const Config& config,
+                                           const GemmaOptions& options) {
+  FACET_TRY(Parts parts, load_parts(checkpoint, config, options, formats::Packing::done));
+  FACET_TRY(KvCache cache, KvCache::create(*parts.ctx.kernels, config, parts.kv));
+  return std::unique_ptr<Gemma>(new Gemma(std::move(parts), std::move(cache)));  // private constructor
+}
+
+Result<ModelBytes> Gemma::bytes_needed(const formats::Checkpoint& checkpoint, const Config& config,
+                                       const GemmaOptions& options) {
+  FACET_TRY(const Parts parts, load_parts(checkpoint, config, options, formats::Packing::counted));
+  ModelBytes bytes = bytes_of(parts.store, parts.text);
+  bytes.kv_sliding = KvCache::bytes_needed(config, parts.kv, KvPool::sliding);
+  bytes.kv_full = KvCache::bytes_needed(config, parts.kv, KvPool::full);
+  return bytes;
 }
 
 LanguageModel::Limits Gemma::limits() const {

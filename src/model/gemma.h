@@ -22,11 +22,25 @@ struct GemmaOptions {
   Progress* progress = nullptr;             // while loading
 };
 
+// What a model takes, in bytes, when all of it is in use.
+struct ModelBytes {
+  int64_t weights = 0;  // matrices and vectors
+  int64_t tables = 0;   // rows are read in place in the file: the kernel may drop their pages at any time
+  int64_t kv_sliding = 0, kv_full = 0;
+  int64_t scratch = 0, logits = 0;  // of a pass
+};
+
+// Of the bytes, those that a store and a pass take.
+ModelBytes bytes_of(const formats::WeightStore& store, const TextModel& text);
+
 class Gemma : public LanguageModel {
  public:
   // checkpoint must outlive the model. Errors: those of load_weights, exhausted.
   static Result<std::unique_ptr<Gemma>> load(const formats::Checkpoint& checkpoint, const Config& config,
                                              const GemmaOptions& options);
+  // What load() would take, found by the same steps without reading a tensor. Errors: those of load().
+  static Result<ModelBytes> bytes_needed(const formats::Checkpoint& checkpoint, const Config& config,
+                                         const GemmaOptions& options);
 
   Limits limits() const override;
   Result<SeqId> create_sequence() override { return cache_.create_sequence(); }
@@ -47,12 +61,22 @@ class Gemma : public LanguageModel {
   void set_observer(ops::Observer* observer) { ctx_.observer = observer; }
   // What was odd about the file but tolerated.
   std::span<const std::string> remarks() const { return text_.weights().remarks; }
-  // Bytes of weights held in memory of our own.
+  // Bytes of matrices; of vectors, too.
   int64_t packed_bytes() const { return store_.packed_bytes(); }
+  int64_t weight_bytes() const { return store_.packed_bytes() + store_.vector_bytes(); }
 
  private:
-  Gemma(Context ctx, formats::WeightStore store, TextModel text, KvCache cache)
-      : ctx_(ctx), store_(std::move(store)), text_(std::move(text)), cache_(std::move(cache)) {}
+  // All but the cache.
+  struct Parts {
+    Context ctx;
+    KvOptions kv;
+    formats::WeightStore store;
+    TextModel text;
+  };
+  static Result<Parts> load_parts(const formats::Checkpoint& checkpoint, const Config& config,
+                                  const GemmaOptions& options, formats::Packing packing);
+  Gemma(Parts parts, KvCache cache)
+      : ctx_(parts.ctx), store_(std::move(parts.store)), text_(std::move(parts.text)), cache_(std::move(cache)) {}
 
   Context ctx_;
   formats::WeightStore store_;

@@ -214,10 +214,14 @@ Result<KvCache> KvCache::create(const kernels::Table& kernels, const Config& con
 }
 
 int64_t KvCache::bytes_needed(const Config& config, const KvOptions& options) {
+  return bytes_needed(config, options, KvPool::sliding) + bytes_needed(config, options, KvPool::full);
+}
+
+int64_t KvCache::bytes_needed(const Config& config, const KvOptions& options, KvPool pool) {
   int64_t bytes = 0;
   for (const LayerConfig& layer : config.layers) {
-    if (layer.shares_kv) continue;
     const KvLayerShape shape = shape_of(layer, options);
+    if (layer.shares_kv || shape.pool != pool) continue;
     const int64_t width = (layer.head_dim + 31) / 32 * 32;  // padded: docs/kv-cache.md
     const int64_t block = layer.kv_heads * (row_bytes(shape.k, kPositionsPerBlock * width) +
                                             row_bytes(shape.v, kPositionsPerBlock * width));

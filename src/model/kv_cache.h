@@ -45,7 +45,8 @@ class ByteReader {
 class KvCache {
  public:
   static Result<KvCache> create(const kernels::Table& kernels, const Config& config, const KvOptions& options);
-  // Bytes that create() would take when every block is in use.
+  // Bytes that create() would take when every block is in use: of one pool, of both.
+  static int64_t bytes_needed(const Config& config, const KvOptions& options, KvPool pool);
   static int64_t bytes_needed(const Config& config, const KvOptions& options);
 
   KvCache(KvCache&&) noexcept;

@@ -45,6 +45,9 @@ class TextModel {
   const Weights& weights() const { return weights_; }
   Weights& weights() { return weights_; }
   int64_t max_rows() const { return max_rows_; }
+  // Bytes of all buffers of a pass; of those that hold logits.
+  int64_t scratch_bytes() const { return a_.bytes(); }
+  int64_t logit_bytes() const { return a_.logits.bytes(); }
 
  private:
   // The batch on its way through the layers.

@@ -380,6 +380,7 @@ Result<std::vector<Token>> Loader::token_ordering() {
   };
   if (tensor->type != DType::i64 && tensor->type != DType::i32)
     return wrong("order of tokens has the wrong type", "I64 or I32", name(tensor->type));
+  if (store_.packing() == formats::Packing::counted) return std::vector<Token>(static_cast<size_t>(vocab));
   const Bytes bytes = checkpoint_.bytes(*tensor);
   const size_t size = static_cast<size_t>(info(tensor->type).bytes);
   std::vector<Token> ordering(static_cast<size_t>(vocab));

@@ -39,6 +39,7 @@ class AttentionScratch {
  public:
   static Result<AttentionScratch> allocate(int n_threads, int64_t max_rows, int64_t heads, int64_t max_head_dim,
                                            int64_t max_context);
+  int64_t bytes() const { return tiles_.size() + buffer_.size() + partials_.size(); }
 
  private:
   friend struct AttentionAccess;

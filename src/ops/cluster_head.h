@@ -13,6 +13,7 @@ namespace facet::ops {
 class ClusterScratch {
  public:
   static Result<ClusterScratch> allocate(int n_threads, int64_t used, int64_t width);
+  int64_t bytes() const { return chosen_.bytes() + row_.bytes(); }
 
  private:
   friend struct ClusterAccess;

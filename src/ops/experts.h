@@ -11,6 +11,8 @@ class ExpertScratch {
   static Result<ExpertScratch> allocate(int64_t max_rows, int64_t n_experts, int64_t n_used, int64_t expert_width,
                                         uint8_t down_forms);
 
+  int64_t bytes() const;
+
   // (T, n_used) of the rows routed last, in order of falling probability; (T, E) probabilities.
   Mat<int32_t> chosen() { return chosen_.view(rows_); }
   Mat<float> weights() { return weights_.view(rows_); }

@@ -20,6 +20,8 @@ class Operand {
 
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
+  // Of memory, all forms.
+  int64_t bytes() const { return f32_.bytes() + q8_.bytes() + scale_.bytes() + sums_.bytes() + bf16_.bytes(); }
   // The float form of the rows prepared last.
   Mat<float> f32() { return f32_.view(rows_, cols_); }
 

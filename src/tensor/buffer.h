@@ -48,6 +48,7 @@ class Matrix {
 
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
+  int64_t bytes() const { return buffer_.size(); }
   // The first `rows` rows, `cols` wide; by default all of it.
   Mat<T> view() { return view(rows_, cols_); }
   Mat<T> view(int64_t rows) { return view(rows, cols_); }

@@ -167,6 +167,37 @@ TEST(WeightStore, RowsStayInTheFile) {
   EXPECT_EQ(store->packed_bytes(), 0);
 }
 
+TEST(WeightStore, CountingSaysWhatPackingTakes) {
+  GgufBuilder file;
+  file.tensor("matrix", DType::f32, {17, 24}, testing::floats_as_bytes(random_values(17 * 24, 5)))
+      .tensor("experts", DType::f32, {3, 20, 8}, testing::floats_as_bytes(random_values(3 * 20 * 8, 6)))
+      .tensor("norm", DType::f32, {24}, testing::floats_as_bytes(random_values(24, 7)));
+  Store opened(file);
+  const TypeMap types = {{"matrix", DType::bf16}};
+  ThreadPool pool(1);
+  std::array<std::array<int64_t, 3>, 2> bytes;
+  for (const Packing packing : {Packing::done, Packing::counted}) {
+    WeightStore store(opened.checkpoint(), kernels::best_table(), pool, &types, packing);
+    const Result<Weight> matrix = store.matrix(opened.tensor("matrix")),
+                         experts = store.matrix(opened.tensor("experts"));
+    ASSERT_OK(matrix);
+    ASSERT_OK(experts);
+    EXPECT_EQ(matrix->data.empty(), packing == Packing::counted);
+    EXPECT_EQ(matrix->rows, 17);
+    EXPECT_EQ(matrix->type, DType::bf16);
+    EXPECT_EQ(experts->groups, 3);
+    const Result<Vector> norm = store.vector(opened.tensor("norm"));
+    ASSERT_OK(norm);
+    EXPECT_EQ(norm->size, 24);
+    ASSERT_OK(store.rows(opened.tensor("matrix")));
+    bytes[packing == Packing::counted ? 1 : 0] = {store.packed_bytes(), store.vector_bytes(), store.table_bytes()};
+  }
+  EXPECT_GT(bytes[0][0], 3 * 20 * 8 * 4);
+  EXPECT_EQ(bytes[0][1], 24 * 4);
+  EXPECT_EQ(bytes[0][2], 17 * 24 * 4);
+  EXPECT_EQ(bytes[0], bytes[1]);
+}
+
 TEST(WeightStore, WhatNoKernelMultipliesIsRefusedByName) {
   GgufBuilder file;
   file.tensor("ints", DType::i32, {2, 8}, testing::ByteVector(64))

@@ -10,6 +10,7 @@
 #include "engine/golden_case.h"
 #include "ops/attention.h"
 #include "ops/elementwise.h"
+#include "support/address_space.h"
 #include "support/expect.h"
 #include "support/kernel_tables.h"
 #include "support/paths.h"
@@ -170,6 +171,27 @@ TEST(Drafter, OneStepOnGivenKeysIsTheReferences) {
         pair.target().release(id);
       }
     }
+  }
+}
+
+// So many sequences that the weights are nothing beside their scratch.
+TEST(Drafter, LoadingTakesTheBytesThatItWasSaidToNeed) {
+  FACET_SHARED_OR_SKIP(text, "golden/text");
+  for (const Names& names : kPairs) {
+    Pair pair(text, names.drafter, names.target, kernels::best_table());
+    const Result<formats::Checkpoint> checkpoint = formats::Checkpoint::open(text / names.drafter);
+    ASSERT_OK(checkpoint);
+    const DrafterOptions options{.max_sequences = 1 << 14};
+    const Result<ModelBytes> needed =
+        Drafter::bytes_needed(*checkpoint, pair.target().context(), pair.target().limits().context, options);
+    ASSERT_OK(needed);
+    const int64_t before = testing::bytes_of_address_space();
+    const Result<std::unique_ptr<Drafter>> drafter = Drafter::load(*checkpoint, pair.target(), options);
+    const double taken = static_cast<double>(testing::bytes_of_address_space() - before);
+    ASSERT_OK(drafter);
+    EXPECT_EQ(needed->kv_sliding + needed->kv_full, 0);
+    const double said = static_cast<double>(needed->weights + needed->scratch + needed->logits);
+    EXPECT_NEAR(taken, said, said / 50) << names.drafter;
   }
 }
 

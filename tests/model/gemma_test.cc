@@ -3,6 +3,7 @@
 
 #include <numeric>
 
+#include "support/address_space.h"
 #include "support/count_allocations.h"
 #include "support/expect.h"
 #include "support/paths.h"
@@ -12,6 +13,7 @@ namespace facet::model {
 namespace {
 
 using testing::bytes_allocated;
+using testing::bytes_of_address_space;
 using testing::TinyKind;
 
 class Forget : public ResultSink {
@@ -67,6 +69,37 @@ TEST(Gemma, APassAllocatesNothing) {
       }
       for (int step = 0; step < 130; ++step)  // over two borders of blocks
         ASSERT_EQ(bytes_of_pass(**model, *id, length++, 1), 0) << "step " << step;
+    }
+  }
+}
+
+// Batches and contexts so large that weights and the heap are nothing beside them.
+TEST(Gemma, LoadingTakesTheBytesThatItWasSaidToNeed) {
+  for (const TinyKind kind : {TinyKind::per_layer, TinyKind::dense, TinyKind::experts}) {
+    for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::fast}) {
+      const testing::TemporaryFolder folder;
+      testing::write_tiny_model(folder.path(), {.kind = kind});
+      const Result<formats::Checkpoint> checkpoint = formats::Checkpoint::open(folder.path());
+      ASSERT_OK(checkpoint);
+      const Result<Config> config = read_config(*checkpoint);
+      ASSERT_OK(config);
+      ThreadPool pool(1);
+      const GemmaOptions options{.arithmetic = arithmetic,
+                                 .pool = &pool,
+                                 .kv = {.context = 1 << 16, .sequences = 5, .fork_rewind = 64},
+                                 .max_batch_rows = 1 << 15};
+      const Result<ModelBytes> needed = Gemma::bytes_needed(*checkpoint, *config, options);
+      ASSERT_OK(needed);
+      const int64_t before = bytes_of_address_space();
+      const Result<std::unique_ptr<Gemma>> model = Gemma::load(*checkpoint, *config, options);
+      const double taken = static_cast<double>(bytes_of_address_space() - before);
+      ASSERT_OK(model);
+      EXPECT_EQ(needed->weights, (*model)->weight_bytes());
+      EXPECT_GT(needed->tables, 0);
+      const int64_t buffers = needed->kv_sliding + needed->kv_full + needed->scratch + needed->logits;
+      const double said = static_cast<double>(needed->weights + buffers);
+      EXPECT_GT(buffers, 20 * needed->weights);
+      EXPECT_NEAR(taken, said, said / 50);
     }
   }
 }
