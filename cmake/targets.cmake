@@ -74,6 +74,10 @@ if(Python3_FOUND)
     add_test(NAME convert_kill COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/convert/kill_test.py)
     set_tests_properties(hub_pull convert_kill PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program>)
     set_tests_properties(convert_kill PROPERTIES LABELS slow RUN_SERIAL ON)  # its moments are shares of a run's time
+    if(NOT FACET_SANITIZE AND NOT FACET_COVERAGE)  # which take memory of their own
+      add_test(NAME engine_plan COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/engine/plan_test.py)
+      set_tests_properties(engine_plan PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program> LABELS slow)
+    endif()
   endif()
 endif()
 

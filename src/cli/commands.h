@@ -9,6 +9,7 @@ namespace facet::cli {
 void add_run(CLI::App& program, int& status);
 void add_chat(CLI::App& program, int& status);
 void add_inspect(CLI::App& program, int& status);
+void add_plan(CLI::App& program, int& status);
 void add_tokenize(CLI::App& program, int& status);
 void add_score(CLI::App& program, int& status);
 void add_bench(CLI::App& program, int& status);

@@ -12,9 +12,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
-#include "engine/memory_plan.h"
-#include "engine/model_files.h"
-#include "engine/types_at_load.h"
+#include "engine/load_gemma.h"
 
 namespace facet::cli {
 namespace {
@@ -64,10 +62,11 @@ class Inspect {
   }
 
   Result<engine::MemoryPlan> planned() const {
-    FACET_TRY(const model::KvOptions kv, engine::kv_options(model_.load));
     std::vector<std::string> remarks;
-    FACET_TRY(const formats::TypeMap types, engine::types_at_load(*files_, model_.load.quant, remarks));
-    return engine::plan_memory(*files_, kv, model_.load.batch_rows, engine::available_memory(), types);
+    FACET_TRY(const engine::MemoryPlan plan, engine::plan_gemma(*files_, model_.load, remarks));
+    if (!plan.fits())
+      return engine::does_not_fit(plan, files_->path, engine::what_would_fit(*files_, model_.load, plan));
+    return plan;
   }
 
   static std::string layers_of(const model::Config& config) {
@@ -107,9 +106,11 @@ class Inspect {
     json.set("types", types());
     if (plan_) {
       json.set("context", plan_->context);
-      json.set("weight_bytes", plan_->weight_bytes);
-      json.set("kv_bytes", plan_->kv_bytes);
-      json.set("scratch_bytes", plan_->activation_bytes);
+      json.set("weight_bytes", plan_->bytes.weights);
+      json.set("kv_bytes", plan_->kv_bytes());
+      json.set("scratch_bytes", plan_->bytes.scratch + plan_->bytes.logits + plan_->answer_bytes);
+      json.set("table_bytes", plan_->bytes.tables);
+      json.set("total_bytes", plan_->total_bytes());
       json.set("available_bytes", plan_->available_bytes);
     }
     if (tensors_) json.set("tensors", tensor_rows());

@@ -66,6 +66,7 @@ int run_program(int argc, char** argv) {
   add_run(program, status);
   add_chat(program, status);
   add_inspect(program, status);
+  add_plan(program, status);
   add_tokenize(program, status);
   add_score(program, status);
   add_quantize(program, status);

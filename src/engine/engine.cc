@@ -13,19 +13,11 @@
 namespace facet {
 namespace {
 
-Error bad_option(std::string what, std::string expected, std::string found) {
-  return {.code = ErrorCode::invalid_argument,
-          .what = std::move(what),
-          .where = "load options",
-          .expected = std::move(expected),
-          .found = std::move(found)};
-}
-
 Result<void> load_gemma(Engine::State& state) {
   FACET_TRY(engine::LoadedGemma loaded, engine::load_gemma(*state.files, state.options, *state.pool));
   state.info.isa = loaded.isa;
   state.info.context = loaded.plan.context;
-  state.info.kv_bytes = loaded.plan.kv_bytes;
+  state.info.kv_bytes = loaded.plan.kv_bytes();
   state.info.packed_bytes = loaded.model->packed_bytes();
   for (const std::string& remark : loaded.remarks) state.info.remarks.push_back(remark);
   for (const std::string& remark : loaded.model->remarks()) state.info.remarks.push_back(remark);
@@ -49,22 +41,6 @@ Result<void> load_puppet(Engine::State& state) {
   return {};
 }
 
-Result<void> check_options(const LoadOptions& options) {
-  constexpr int kMaxThreads = 1024;
-  constexpr int64_t kMaxContext = int64_t{1} << 24, kMaxBatchRows = 1 << 16, kMaxSequences = 4096;
-  if (options.threads < 0 || options.threads > kMaxThreads)
-    return bad_option("number of threads is out of range", cat("0 to ", kMaxThreads), cat(options.threads));
-  if (options.context < 0 || options.context > kMaxContext)
-    return bad_option("context is out of range", cat("0 to ", kMaxContext), cat(options.context));
-  if (options.batch_rows < 1 || options.batch_rows > kMaxBatchRows)
-    return bad_option("rows of a batch are out of range", cat("1 to ", kMaxBatchRows), cat(options.batch_rows));
-  if (options.sequences < 1 || options.sequences > kMaxSequences)
-    return bad_option("number of sequences is out of range", cat("1 to ", kMaxSequences), cat(options.sequences));
-  FACET_TRY_VOID(engine::table_named(options.isa));
-  FACET_TRY_VOID(engine::kv_options(options));
-  return {};
-}
-
 }  // namespace
 
 const char* name(FinishReason reason) {
@@ -83,7 +59,7 @@ Engine::~Engine() = default;
 
 Result<Engine> Engine::load(const std::string& path, const LoadOptions& options) {
   return engine::guarded([&]() -> Result<Engine> {
-    FACET_TRY_VOID(check_options(options));
+    FACET_TRY_VOID(engine::check_options(options));
     auto state = std::make_unique<State>();
     state->options = options;
     FACET_TRY(state->files, engine::ModelFiles::open(path));

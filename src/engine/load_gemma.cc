@@ -1,5 +1,7 @@
 #include "engine/load_gemma.h"
 
+#include <optional>
+
 #include "base/strings.h"
 #include "engine/types_at_load.h"
 
@@ -17,6 +19,37 @@ class CallbackProgress : public Progress {
  private:
   const ProgressCallback& callback_;
 };
+
+// What is tried to make a model fit, the largest first.
+constexpr const char* kKvTypes[] = {"bf16"};
+constexpr const char* kQuants[] = {"Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"};
+
+// The options that a Gemma is loaded with, and what they point to.
+struct Prepared {
+  formats::TypeMap types;
+  model::GemmaOptions gemma;
+};
+
+Result<void> prepare(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool,
+                     std::vector<std::string>& remarks, Prepared& out) {
+  FACET_TRY(out.gemma.kernels, table_named(options.isa));
+  FACET_TRY(out.gemma.kv, kv_options(options));
+  FACET_TRY(out.types, types_at_load(files, options.quant, remarks));
+  out.gemma.arithmetic = options.exact ? Arithmetic::f32 : Arithmetic::fast;
+  out.gemma.pool = &pool;
+  out.gemma.max_batch_rows = options.batch_rows;
+  out.gemma.types = &out.types;
+  return {};
+}
+
+int threads_of(const LoadOptions& options) { return options.threads > 0 ? options.threads : usable_processors(); }
+
+Result<MemoryPlan> planned(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool,
+                           int64_t available_bytes, std::vector<std::string>& remarks) {
+  Prepared prepared;
+  FACET_TRY_VOID(prepare(files, options, pool, remarks, prepared));
+  return plan_memory(files, prepared.gemma, available_bytes);
+}
 
 }  // namespace
 
@@ -39,22 +72,78 @@ Result<const kernels::Table*> table_named(const std::string& isa) {
   return table;
 }
 
+Result<void> check_options(const LoadOptions& options) {
+  const auto in_range = [](const char* what, int64_t low, int64_t high, int64_t found) -> Result<void> {
+    if (found >= low && found <= high) return {};
+    return Error{.code = ErrorCode::invalid_argument,
+                 .what = what,
+                 .where = "load options",
+                 .expected = cat(low, " to ", high),
+                 .found = cat(found)};
+  };
+  constexpr int kMaxThreads = 1024;
+  constexpr int64_t kMaxContext = int64_t{1} << 24, kMaxBatchRows = 1 << 16, kMaxSequences = 4096;
+  FACET_TRY_VOID(in_range("number of threads is out of range", 0, kMaxThreads, options.threads));
+  FACET_TRY_VOID(in_range("context is out of range", 0, kMaxContext, options.context));
+  FACET_TRY_VOID(in_range("rows of a batch are out of range", 1, kMaxBatchRows, options.batch_rows));
+  FACET_TRY_VOID(in_range("number of sequences is out of range", 1, kMaxSequences, options.sequences));
+  FACET_TRY_VOID(table_named(options.isa));
+  FACET_TRY_VOID(kv_options(options));
+  return {};
+}
+
+Result<MemoryPlan> plan_gemma(const ModelFiles& files, const LoadOptions& options, std::vector<std::string>& remarks) {
+  FACET_TRY_VOID(check_options(options));
+  ThreadPool pool(threads_of(options));
+  return planned(files, options, pool, available_memory(), remarks);
+}
+
+std::vector<std::string> what_would_fit(const ModelFiles& files, const LoadOptions& options, const MemoryPlan& plan) {
+  ThreadPool pool(threads_of(options));
+  std::vector<std::string> advice;
+  const auto fits = [&](const LoadOptions& changed) -> std::optional<MemoryPlan> {
+    std::vector<std::string> remarks;
+    const Result<MemoryPlan> made = planned(files, changed, pool, plan.available_bytes, remarks);
+    return made.ok() && made->fits() ? std::optional(*made) : std::nullopt;
+  };
+  if (plan.largest_context > 0) advice.push_back(cat("-c ", plan.largest_context));
+  LoadOptions changed = options;
+  for (const char* type : kKvTypes) {
+    changed.kv_type = type;
+    if (!fits(changed)) continue;
+    advice.push_back(cat("--kv ", type));
+    break;
+  }
+  changed = options;
+  for (const char* type : kQuants) {
+    changed.quant = type;
+    if (!fits(changed)) continue;
+    advice.push_back(cat("--quant ", type));
+    break;
+  }
+  if (!advice.empty() || options.context == 0) return advice;
+  changed.context = 0;
+  for (const char* type : kQuants) {
+    changed.quant = type;
+    const std::optional<MemoryPlan> made = fits(changed);
+    if (!made) continue;
+    advice.push_back(cat("--quant ", type, " -c ", made->context));
+    break;
+  }
+  return advice;
+}
+
 Result<LoadedGemma> load_gemma(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool) {
-  FACET_TRY(const kernels::Table* table, table_named(options.isa));
-  model::GemmaOptions gemma{.arithmetic = options.exact ? Arithmetic::f32 : Arithmetic::fast,
-                            .kernels = table,
-                            .pool = &pool,
-                            .max_batch_rows = options.batch_rows};
-  FACET_TRY(gemma.kv, kv_options(options));
   LoadedGemma loaded;
-  FACET_TRY(const formats::TypeMap types, types_at_load(files, options.quant, loaded.remarks));
-  gemma.types = &types;
-  FACET_TRY(loaded.plan, plan_memory(files, gemma.kv, options.batch_rows, available_memory(), types));
-  gemma.kv.context = loaded.plan.context;
+  Prepared prepared;
+  FACET_TRY_VOID(prepare(files, options, pool, loaded.remarks, prepared));
+  FACET_TRY(loaded.plan, plan_memory(files, prepared.gemma, available_memory()));
+  if (!loaded.plan.fits()) return does_not_fit(loaded.plan, files.path, what_would_fit(files, options, loaded.plan));
+  prepared.gemma.kv.context = loaded.plan.context;
   CallbackProgress progress(options.progress);
-  gemma.progress = &progress;
-  FACET_TRY(loaded.model, model::Gemma::load(*files.checkpoint, files.config, gemma));
-  loaded.isa = kernels::name(table->isa);
+  prepared.gemma.progress = &progress;
+  FACET_TRY(loaded.model, model::Gemma::load(*files.checkpoint, files.config, prepared.gemma));
+  loaded.isa = kernels::name(prepared.gemma.kernels->isa);
   return loaded;
 }
 

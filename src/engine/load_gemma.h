@@ -23,6 +23,16 @@ struct LoadedGemma {
 // lacks it).
 Result<const kernels::Table*> table_named(const std::string& isa);
 
+// Errors: invalid_argument (an option out of its range), unsupported (a tier that this processor lacks).
+Result<void> check_options(const LoadOptions& options);
+
+// What load_gemma() would take, decided as it decides; no tensor is read. remarks: of quantising on the way. Requires
+// files of a checkpoint. Errors: those of load_gemma(), but for memory.
+Result<MemoryPlan> plan_gemma(const ModelFiles& files, const LoadOptions& options, std::vector<std::string>& remarks);
+// Changes of the options with which the model would fit, each by itself, as words of the command line: "-c 4096",
+// "--kv bf16", "--quant Q8_0"; both at once where neither suffices; nothing where nothing helps.
+std::vector<std::string> what_would_fit(const ModelFiles& files, const LoadOptions& options, const MemoryPlan& plan);
+
 // files and pool must outlive the model. Requires files of a checkpoint. Errors: invalid_argument (an option),
 // unsupported (a tier that this processor lacks), exhausted (memory), and those of reading weights.
 Result<LoadedGemma> load_gemma(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool);

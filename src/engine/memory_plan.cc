@@ -8,7 +8,6 @@
 
 #include "base/strings.h"
 #include "kernels/table.h"
-#include "model/tensor_names.h"
 #include "runtime/generate.h"
 
 namespace facet::engine {
@@ -16,9 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kLogitRows = 64;
 constexpr int64_t kContextStep = kernels::kKvBlockKeys;
-constexpr int64_t kReserve = int64_t{256} << 20;  // for everything else: the vocabulary, the program, the system
 
 std::optional<int64_t> number_in(const fs::path& file) {
   std::ifstream in(file);
@@ -47,43 +44,35 @@ int64_t left_of_group(const fs::path& mount, const std::string& group, const cha
   }
 }
 
-// Of one matrix, packed (kernels/panel_layout.h).
-int64_t panel_bytes(const formats::TensorInfo& tensor, const formats::TypeMap& types) {
-  const auto becomes = types.find(tensor.name);
-  const kernels::PanelType* type = kernels::best_table().panel(becomes == types.end() ? tensor.type : becomes->second);
-  const int64_t cols = tensor.shape.back();
-  if (type == nullptr || cols == 0) return tensor.bytes;
-  const int64_t groups = tensor.shape.size() == 3 ? tensor.shape[0] : 1;
-  const int64_t rows = tensor.elements() / cols / std::max<int64_t>(1, groups);
-  return groups * ((rows + kernels::kPanelRows - 1) / kernels::kPanelRows) * type->panel_bytes(cols);
+// Of a sampler, and of what else comes and goes with an answer.
+int64_t answer_bytes(const model::Config& config) {
+  constexpr int64_t kOfToken = 32;  // logit, candidate and weight of each token of the vocabulary; its counts
+  constexpr int64_t kTexts = int64_t{8} << 20;
+  return config.vocab_size * kOfToken + kTexts;
 }
 
-// Bytes of the weights that are packed: all matrices of the decoder but the tables that are read by rows; the token
-// table counts, since it is the head.
-Result<int64_t> packed_bytes(const ModelFiles& files, const formats::TypeMap& types) {
-  FACET_TRY(const model::TensorNames names, model::TensorNames::of(*files.checkpoint));
-  int64_t bytes = 0;
-  for (const formats::TensorInfo& tensor : files.checkpoint->tensors()) {
-    const bool per_layer_table = tensor.name.find("per_layer_token_embd") != std::string::npos ||
-                                 tensor.name.find("embed_tokens_per_layer") != std::string::npos;
-    if (tensor.shape.size() >= 2 && !per_layer_table && !names.is_foreign(tensor.name))
-      bytes += panel_bytes(tensor, types);
+// The largest context up to that of the plan which fits: all of it, or a multiple of a block.
+int64_t largest_context(const model::Config& config, const model::GemmaOptions& options, const MemoryPlan& plan) {
+  if (plan.fits()) return plan.context;
+  const auto fits = [&](int64_t context) {
+    MemoryPlan at = plan;
+    model::KvOptions kv = options.kv;
+    kv.context = context;
+    kv.max_chunk = options.max_batch_rows;
+    at.bytes.kv_sliding = model::KvCache::bytes_needed(config, kv, KvPool::sliding);
+    at.bytes.kv_full = model::KvCache::bytes_needed(config, kv, KvPool::full);
+    return at.fits();
+  };
+  int64_t low = 0, high = plan.context / kContextStep;
+  while (low < high) {
+    const int64_t middle = (low + high + 1) / 2;
+    if (fits(middle * kContextStep)) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
   }
-  return bytes;
-}
-
-// Scratch of model/activations.h.
-int64_t activation_bytes(const model::Config& config, int64_t rows) {
-  int64_t q = 0, kv = 0, ffn = 0;
-  for (const model::LayerConfig& layer : config.layers) {
-    q = std::max(q, config.heads * layer.head_dim);
-    kv = std::max(kv, layer.kv_heads * layer.head_dim);
-    ffn = std::max(ffn, layer.ffn_width);
-  }
-  const int64_t ple = config.ple_width * config.n_layers();
-  const int64_t row =
-      6 * config.width + 4 * q + 2 * kv + 4 * ffn + 3 * ple + config.experts_used * 5 * config.expert_width;
-  return (rows * row + std::min(rows, kLogitRows) * config.vocab_size) * static_cast<int64_t>(sizeof(float));
+  return low * kContextStep;
 }
 
 }  // namespace
@@ -104,6 +93,8 @@ int64_t available_memory(const fs::path& root) {
 }
 
 int64_t available_memory() { return available_memory("/"); }
+
+int64_t held_memory() { return meminfo("/proc/self/status", "VmRSS:").value_or(0); }
 
 std::string readable_bytes(int64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -134,49 +125,44 @@ Result<model::KvOptions> kv_options(const LoadOptions& options) {
                           .fork_rewind = runtime::kForkRewindRows};
 }
 
-Result<MemoryPlan> plan_memory(const ModelFiles& files, model::KvOptions kv, int64_t batch_rows,
-                               int64_t available_bytes, const formats::TypeMap& types) {
-  FACET_TRY(const int64_t weight_bytes, packed_bytes(files, types));
-  MemoryPlan plan{.weight_bytes = weight_bytes,
-                  .activation_bytes = activation_bytes(files.config, batch_rows),
-                  .available_bytes = available_bytes};
-  const int64_t left = available_bytes - plan.weight_bytes - plan.activation_bytes - kReserve;
-  kv.max_chunk = batch_rows;
-  const auto bytes_of = [&](int64_t context) {
-    model::KvOptions options = kv;
-    options.context = context;
-    return model::KvCache::bytes_needed(files.config, options);
+Result<MemoryPlan> plan_memory(const ModelFiles& files, const model::GemmaOptions& options, int64_t available_bytes) {
+  const model::Config& config = files.config;
+  const auto planned = [&](int64_t context) -> Result<MemoryPlan> {
+    model::GemmaOptions at = options;
+    at.kv.context = context;
+    MemoryPlan plan{.context = context,
+                    .bytes = {},
+                    .answer_bytes = answer_bytes(config),
+                    .held_bytes = held_memory(),
+                    .available_bytes = available_bytes};
+    FACET_TRY(plan.bytes, model::Gemma::bytes_needed(*files.checkpoint, config, at));
+    return plan;
   };
-  // The largest multiple of a block that fits; the trained context where that fits.
-  const int64_t wanted = kv.context > 0 ? kv.context : files.config.context;
-  int64_t fits = wanted;
-  if (bytes_of(wanted) > left) {
-    int64_t low = 0, high = wanted / kContextStep;
-    while (low < high) {
-      const int64_t middle = (low + high + 1) / 2;
-      if (bytes_of(middle * kContextStep) <= left) {
-        low = middle;
-      } else {
-        high = middle - 1;
-      }
-    }
-    fits = low * kContextStep;
+  const int64_t most = std::max(config.context, options.kv.context);
+  FACET_TRY(MemoryPlan plan, planned(most));
+  const int64_t largest = largest_context(config, options, plan);
+  int64_t context = options.kv.context;
+  if (context == 0) context = std::max(std::min(largest, most), std::min(most, kContextStep));
+  if (context != most) {
+    FACET_TRY(plan, planned(context));
   }
-  plan.context = fits;
-  if (fits == 0 || (kv.context > 0 && fits < kv.context)) {
-    plan.context = fits == 0 ? kContextStep : wanted;
-    plan.kv_bytes = bytes_of(plan.context);
-    return Error{.code = ErrorCode::exhausted,
-                 .what = cat("model with a context of ", plan.context, " does not fit in memory",
-                             fits > 0 ? cat("; -c ", fits, " would") : std::string("; no context would")),
-                 .where = files.path,
-                 .expected = cat("at most ", readable_bytes(available_bytes), " (available now)"),
-                 .found = cat(readable_bytes(plan.needed_bytes() + kReserve), " (weights ",
-                              readable_bytes(plan.weight_bytes), ", cache ", readable_bytes(plan.kv_bytes),
-                              ", scratch ", readable_bytes(plan.activation_bytes + kReserve), ")")};
-  }
-  plan.kv_bytes = bytes_of(plan.context);
+  plan.largest_context = largest;
   return plan;
+}
+
+Error does_not_fit(const MemoryPlan& plan, const std::string& path, std::span<const std::string> would_fit) {
+  std::string advice;
+  for (size_t i = 0; i < would_fit.size(); ++i)
+    advice += cat(i == 0 ? "" : i + 1 == would_fit.size() ? " or " : ", ", would_fit[i]);
+  return {.code = ErrorCode::exhausted,
+          .what = cat("model with a context of ", plan.context, " does not fit in memory; ",
+                      advice.empty() ? std::string("no context would") : cat(advice, " would")),
+          .where = path,
+          .expected = cat("at most ", readable_bytes(plan.available_bytes), " (available now), ",
+                          readable_bytes(MemoryPlan::kSpareBytes), " of them left to others"),
+          .found = cat(readable_bytes(plan.needed_bytes()), " (weights ", readable_bytes(plan.bytes.weights),
+                       ", cache ", readable_bytes(plan.kv_bytes()), ", scratch ",
+                       readable_bytes(plan.bytes.scratch + plan.bytes.logits + plan.answer_bytes), ")")};
 }
 
 }  // namespace facet::engine

@@ -443,6 +443,56 @@ TEST_F(Cli, InspectsAGgufFile) {
     EXPECT_NE(json.find(key), nullptr) << key;
 }
 
+TEST_F(Cli, PlansWhatAModelWillTake) {
+  const Outcome outcome = facet({"plan", small_model(), "-c", "300", "--parallel", "2", "--json"});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const Json json = parsed(outcome.out);
+  const auto number = [&](const char* key) {
+    const Json* value = json.find(key);
+    return value != nullptr && value->integer() != nullptr ? *value->integer() : -1;
+  };
+  EXPECT_EQ(number("context"), 300);
+  EXPECT_EQ(number("sequences"), 2);
+  int64_t sum = 0;
+  for (const char* key : {"weight_bytes", "kv_sliding_bytes", "kv_full_bytes", "scratch_bytes", "logit_bytes",
+                          "answer_bytes", "vocabulary_bytes", "program_bytes"}) {
+    EXPECT_GT(number(key), 0) << key;
+    sum += number(key);
+  }
+  EXPECT_EQ(number("total_bytes"), sum);
+  EXPECT_GE(number("largest_context"), 300);
+
+  const Json shown = parsed(facet({"inspect", small_model(), "-c", "300", "--json"}).out);
+  EXPECT_EQ(*shown.find("weight_bytes")->integer(), number("weight_bytes"));
+  EXPECT_EQ(2 * *shown.find("kv_bytes")->integer(), number("kv_sliding_bytes") + number("kv_full_bytes"));
+  const std::string table = facet({"plan", small_model(), "-c", "300"}).out;
+  for (const char* row : {"weights", "sliding cache", "full cache", "total", "tables", "available", "largest context"})
+    EXPECT_NE(table.find(row), std::string::npos) << row;
+}
+
+TEST_F(Cli, APlanThatDoesNotFitHasStatus6AndNamesOneThatDoes) {
+  const Words huge = {"plan", small_model(), "-c", "16000000", "--parallel", "4096", "--kv", "f32", "--json"};
+  const Outcome outcome = facet(huge);
+  EXPECT_EQ(outcome.status, 6);
+  EXPECT_NE(outcome.err.find("does not fit in memory; -c "), std::string::npos) << outcome.err;
+  const Json json = parsed(outcome.out);
+  EXPECT_FALSE(*json.find("fits")->boolean());
+  const std::string context = cat(*json.find("largest_context")->integer());
+  EXPECT_EQ(*json.find("would_fit")->array()->front().string(), cat("-c ", context));
+  EXPECT_EQ(facet({"plan", small_model(), "-c", context, "--parallel", "4096", "--kv", "f32"}).status, 0);
+}
+
+TEST_F(Cli, PlansThatMakeNoSenseAreRefused) {
+  EXPECT_EQ(facet({"plan"}).status, 2);
+  EXPECT_EQ(facet({"plan", small_model(), "text"}).status, 2);
+  EXPECT_EQ(facet({"plan", small_model(), "-b", "0"}).status, 2);
+  EXPECT_EQ(facet({"plan", small_model(), "--parallel", "0"}).status, 2);
+  EXPECT_EQ(facet({"plan", small_model(), "--quant", "Q9"}).status, 2);
+  EXPECT_EQ(facet({"plan", puppet("[]")}).status, 2);
+  EXPECT_EQ(facet({"plan", path("nothing.gguf")}).status, 3);
+  EXPECT_EQ(facet({"plan", write("text.gguf", "no model")}).status, 4);
+}
+
 TEST_F(Cli, ANameInAFileMovesNoCursor) {
   std::string bytes = contents(small_model());
   const std::string_view name = "token_embd.weight";

@@ -1,10 +1,14 @@
 // What memory is left, from made-up system files; and which context fits in it.
 #include "engine/memory_plan.h"
 
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 
+#include "engine/load_gemma.h"
 #include "support/expect.h"
 #include "support/paths.h"
+#include "support/tiny_model.h"
 
 namespace facet::engine {
 namespace {
@@ -66,57 +70,147 @@ class Plan : public ::testing::Test {
     ASSERT_OK(opened);
     files_ = *std::move(opened);
   }
-  Result<MemoryPlan> plan(int64_t context, int64_t available) const {
-    model::KvOptions kv;
-    kv.context = context;
-    return plan_memory(*files_, kv, 64, available);
+  MemoryPlan plan(int64_t context, int64_t available, DType kv = DType::bf16) {
+    const Result<MemoryPlan> made = plan_memory(
+        *files_,
+        {.pool = &pool_,
+         .kv = {.sliding_k = kv, .sliding_v = kv, .full_k = kv, .full_v = kv, .context = context, .fork_rewind = 64},
+         .max_batch_rows = 64},
+        available);
+    EXPECT_OK(made);
+    return made.ok() ? *made : MemoryPlan{};
   }
   // The smallest memory in which the whole trained context fits, to the byte.
-  int64_t enough() const {
+  int64_t enough() {
     int64_t low = 0, high = int64_t{64} << 30;
     while (low + 1 < high) {
       const int64_t middle = (low + high) / 2;
-      const Result<MemoryPlan> made = plan(files_->config.context, middle);
-      (made.ok() ? high : low) = middle;
+      (plan(files_->config.context, middle).fits() ? high : low) = middle;
     }
     return high;
   }
+  static std::string refusal(const MemoryPlan& plan, const std::vector<std::string>& would_fit) {
+    return does_not_fit(plan, "model", would_fit).message();
+  }
 
   std::unique_ptr<ModelFiles> files_;
+  ThreadPool pool_{1};
 };
 
 TEST_F(Plan, TakesTheTrainedContextWhereItFits) {
-  const Result<MemoryPlan> made = plan(0, int64_t{8} << 30);
-  ASSERT_OK(made);
-  EXPECT_EQ(made->context, files_->config.context);
-  EXPECT_GT(made->weight_bytes, 0);
-  EXPECT_GT(made->kv_bytes, 0);
-  EXPECT_LE(made->needed_bytes(), made->available_bytes);
+  const MemoryPlan made = plan(0, int64_t{8} << 30);
+  EXPECT_EQ(made.context, files_->config.context);
+  EXPECT_EQ(made.largest_context, files_->config.context);
+  EXPECT_TRUE(made.fits());
+  for (const int64_t bytes : {made.bytes.weights, made.bytes.tables, made.bytes.kv_sliding, made.bytes.kv_full,
+                              made.bytes.scratch, made.bytes.logits, made.answer_bytes, made.held_bytes})
+    EXPECT_GT(bytes, 0);
+}
+
+TEST_F(Plan, LeavesMemoryToOthers) {
+  const int64_t memory = enough();
+  const MemoryPlan made = plan(files_->config.context, memory);
+  EXPECT_EQ(made.needed_bytes() + MemoryPlan::kSpareBytes, memory);
 }
 
 TEST_F(Plan, CapsTheDefaultContextToWhatFits) {
-  const Result<MemoryPlan> made = plan(0, enough() - 1);
-  ASSERT_OK(made);
-  EXPECT_LT(made->context, files_->config.context);
-  EXPECT_GT(made->context, 0);
+  const MemoryPlan made = plan(0, enough() - 1);
+  EXPECT_TRUE(made.fits());
+  EXPECT_LT(made.context, files_->config.context);
+  EXPECT_GT(made.context, 0);
+  EXPECT_EQ(made.context, made.largest_context);
+  EXPECT_FALSE(plan(made.context + 64, enough() - 1).fits());
 }
 
-TEST_F(Plan, RefusesAContextThatDoesNotFitAndNamesOneThatDoes) {
+TEST_F(Plan, GoesBeyondTrainingWhereThatIsAskedFor) {
+  const MemoryPlan made = plan(2 * files_->config.context, int64_t{8} << 30);
+  EXPECT_TRUE(made.fits());
+  EXPECT_EQ(made.largest_context, 2 * files_->config.context);
+}
+
+TEST_F(Plan, AContextThatDoesNotFitIsRefusedAndOneThatDoesIsNamed) {
   const int64_t memory = enough() - 1;
-  const Result<MemoryPlan> made = plan(files_->config.context, memory);
-  ASSERT_FALSE(made.ok());
-  EXPECT_EQ(made.error().code, ErrorCode::exhausted);
-  const std::string text = made.error().message();
+  const MemoryPlan made = plan(files_->config.context, memory);
+  EXPECT_FALSE(made.fits());
+  EXPECT_EQ(does_not_fit(made, "model", {}).code, ErrorCode::exhausted);
+  LoadOptions options;
+  options.context = made.context;
+  options.batch_rows = 64;
+  const std::string text = refusal(made, what_would_fit(*files_, options, made));
   const size_t at = text.find("-c ");
   ASSERT_NE(at, std::string::npos) << text;
-  EXPECT_OK(plan(std::stoll(text.substr(at + 3)), memory));
+  EXPECT_TRUE(plan(std::stoll(text.substr(at + 3)), memory).fits());
+}
+
+TEST_F(Plan, ANarrowerCacheAndSmallerWeightsAreNamedWhereTheyHelp) {
+  const int64_t memory = enough();
+  const MemoryPlan wide = plan(files_->config.context, memory, DType::f32);
+  EXPECT_FALSE(wide.fits());
+  LoadOptions options;
+  options.context = wide.context;
+  options.batch_rows = 64;
+  options.threads = 1;
+  options.kv_type = "f32";
+  const std::vector<std::string> advice = what_would_fit(*files_, options, wide);
+  EXPECT_NE(std::ranges::find(advice, "--kv bf16"), advice.end()) << refusal(wide, advice);
 }
 
 TEST_F(Plan, SaysWhenNoContextFits) {
-  const Result<MemoryPlan> made = plan(0, kMiB);
+  const MemoryPlan made = plan(0, kMiB);
+  EXPECT_FALSE(made.fits());
+  EXPECT_EQ(made.largest_context, 0);
+  EXPECT_NE(refusal(made, what_would_fit(*files_, {}, made)).find("no context would"), std::string::npos);
+}
+
+// What the plan says of a folder in BF16 that is quantised on the way is less, and fits where BF16 does not.
+TEST(PlanOfAFolder, NamesAQuantisationThatFits) {
+  const facet::testing::TemporaryFolder folder;
+  facet::testing::write_tiny_model(folder.path(), {});
+  const Result<std::unique_ptr<ModelFiles>> files = ModelFiles::open(folder.path().string(), Vocabulary::optional);
+  ASSERT_OK(files);
+  LoadOptions options;
+  options.context = 64;
+  options.threads = 1;
+  options.batch_rows = 1;  // forms of activations are nothing beside the weights
+  std::vector<std::string> remarks;
+  const Result<MemoryPlan> made = plan_gemma(**files, options, remarks);
+  ASSERT_OK(made);
+  MemoryPlan tight = *made;
+  tight.available_bytes = tight.needed_bytes() + MemoryPlan::kSpareBytes - 1;
+  tight.largest_context = 0;
+  const std::vector<std::string> advice = what_would_fit(**files, options, tight);
+  ASSERT_EQ(advice.size(), 1U);
+  EXPECT_TRUE(advice.front().starts_with("--quant Q8_0")) << advice.front();
+}
+
+TEST(PlanOfAFolder, FindsWhatIsWrongWithTheFile) {
+  const facet::testing::TemporaryFolder folder;
+  facet::testing::write_tiny_model(folder.path(), {});
+  const std::filesystem::path config = folder.path() / "config.json";
+  std::ifstream in(config);
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  const size_t at = text.find("\"num_attention_heads\"");
+  ASSERT_NE(at, std::string::npos);
+  text.insert(text.find_first_of("123456789", at), "2");
+  std::ofstream(config) << text;
+  const Result<std::unique_ptr<ModelFiles>> files = ModelFiles::open(folder.path().string(), Vocabulary::optional);
+  ASSERT_OK(files);
+  std::vector<std::string> remarks;
+  const Result<MemoryPlan> made = plan_gemma(**files, {}, remarks);
   ASSERT_FALSE(made.ok());
-  EXPECT_EQ(made.error().code, ErrorCode::exhausted);
-  EXPECT_NE(made.error().message().find("no context would"), std::string::npos);
+  EXPECT_EQ(made.error().code, ErrorCode::corrupt) << made.error().message();
+}
+
+TEST_F(Plan, OptionsOutOfRangeAreRefused) {
+  std::vector<std::string> remarks;
+  for (const auto& change : {+[](LoadOptions& o) { o.batch_rows = 0; }, +[](LoadOptions& o) { o.sequences = 5000; },
+                             +[](LoadOptions& o) { o.context = -1; }, +[](LoadOptions& o) { o.threads = 100000; }}) {
+    LoadOptions options;
+    change(options);
+    const Result<MemoryPlan> made = plan_gemma(*files_, options, remarks);
+    ASSERT_FALSE(made.ok());
+    EXPECT_EQ(made.error().code, ErrorCode::invalid_argument);
+  }
 }
 
 TEST(ReadableBytes, RoundsToOneDigit) {

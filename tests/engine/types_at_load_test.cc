@@ -3,7 +3,7 @@
 
 #include "base/strings.h"
 #include "convert/quantize.h"
-#include "engine/memory_plan.h"
+#include "engine/load_gemma.h"
 #include "facet/engine.h"
 #include "model/gemma.h"
 #include "support/expect.h"
@@ -97,14 +97,14 @@ TEST_F(TypesAtLoad, PlanLessMemory) {
   make("moe-micro-q4_k_m.gguf", convert::FileType::q4_k_m);
   const std::unique_ptr<ModelFiles> files = *ModelFiles::open(floats_.string());
   std::vector<std::string> remarks;
-  model::KvOptions kv;
-  kv.context = 64;
-  const formats::TypeMap types = *types_at_load(*files, "q4_k_m", remarks);
-  const auto plan = plan_memory(*files, kv, 16, int64_t{1} << 33, types),
-             whole = plan_memory(*files, kv, 16, int64_t{1} << 33);
+  LoadOptions options;
+  options.context = 64;
+  const Result<MemoryPlan> whole = plan_gemma(*files, options, remarks);
+  options.quant = "q4_k_m";
+  const Result<MemoryPlan> plan = plan_gemma(*files, options, remarks);
   ASSERT_OK(plan);
   ASSERT_OK(whole);
-  EXPECT_LT(plan->weight_bytes, whole->weight_bytes / 4);
+  EXPECT_LT(plan->bytes.weights, whole->bytes.weights / 3);
 }
 
 }  // namespace
