@@ -78,6 +78,20 @@ struct Lanes {
   FACET_INLINE static Floats max_bits(Floats a, Floats b) {
     return {larger_bits(a.low, b.low), larger_bits(a.high, b.high)};
   }
+  template <int w>
+  FACET_INLINE static __m256 butterfly_half(__m256 x) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256 other = _mm256_permutevar8x32_ps(x, _mm256_xor_si256(lane, _mm256_set1_epi32(w)));
+    const __m256i sign = _mm256_slli_epi32(_mm256_and_si256(lane, _mm256_set1_epi32(w)), w == 1   ? 31
+                                                                                         : w == 2 ? 30
+                                                                                                  : 29);
+    return _mm256_add_ps(other, _mm256_xor_ps(x, _mm256_castsi256_ps(sign)));
+  }
+  template <int w>
+  FACET_INLINE static Floats butterfly(Floats x) {
+    if constexpr (w == 8) return {_mm256_add_ps(x.low, x.high), _mm256_sub_ps(x.low, x.high)};
+    return {butterfly_half<w>(x.low), butterfly_half<w>(x.high)};
+  }
   FACET_INLINE static __m128i words(__m256i x) {  // 8 integers to 16 bits
     return _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
   }

@@ -38,6 +38,16 @@ struct Lanes {
     return floats(_mm512_or_si512(bits(x), _mm512_and_si512(bits(y), _mm512_set1_epi32(-0x7fffffff - 1))));
   }
   FACET_INLINE static Floats max_bits(Floats a, Floats b) { return floats(_mm512_max_epu32(bits(a), bits(b))); }
+  template <int w>
+  FACET_INLINE static Floats butterfly(Floats x) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const Floats other = _mm512_permutexvar_ps(_mm512_xor_si512(lane, _mm512_set1_epi32(w)), x);
+    const __m512i sign = _mm512_slli_epi32(_mm512_and_si512(lane, _mm512_set1_epi32(w)), w == 1   ? 31
+                                                                                         : w == 2 ? 30
+                                                                                         : w == 4 ? 29
+                                                                                                  : 28);
+    return _mm512_add_ps(other, floats(_mm512_xor_si512(bits(x), sign)));
+  }
   // 1.5 * 2^23 leaves no bit for a fraction; the low byte of the sum is then the rounded integer.
   FACET_INLINE static __m128i codes(Floats x) {
     return _mm512_cvtepi32_epi8(bits(_mm512_add_ps(x, _mm512_set1_ps(12582912.0f))));

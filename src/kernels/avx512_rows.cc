@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/hadamard.h"
 #include "kernels/scalar_math.h"
 #include "kernels/target.h"
 #include "kernels/tiers.h"

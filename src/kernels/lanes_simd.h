@@ -4,7 +4,7 @@
 //
 // V has: Floats (16), Doubles (16); zero, set1, load, store, add, sub, mul, div, fma (a b + c), fnma (c - a b);
 // min, max (the second operand where one is NaN); round (nearest even), scale_by_power (x 2^n); widen, narrow, and
-// double_… of set1, add, mul, fma, fnma, round, min, max, store.
+// double_… of set1, add, mul, fma, fnma, round, min, max, store; magnitude (|x|), max_bits (as integers).
 #pragma once
 
 #include "kernels/inline.h"
@@ -37,6 +37,21 @@ FACET_INLINE float max_lane(typename V::Floats value) {
   for (int width = kLanes / 2; width > 0; width /= 2)
     for (int i = 0; i < width; ++i) lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
   return lanes[0];
+}
+
+// The largest of magnitudes, collected by max_bits: compared as integers, infinity follows the numbers and NaN follows
+// infinity, so none is lost. NaN where one is not finite.
+template <class V>
+FACET_INLINE float finite_lane(typename V::Floats magnitudes) {
+  float lanes[kLanes];
+  V::store(lanes, magnitudes);
+  uint32_t bits[kLanes];
+  std::memcpy(bits, lanes, sizeof(bits));
+  uint32_t max = 0;
+  for (uint32_t value : bits) max = max > value ? max : value;
+  float largest;
+  std::memcpy(&largest, &max, sizeof(largest));
+  return max < 0x7f800000u ? largest : std::numeric_limits<float>::quiet_NaN();
 }
 
 template <class V>

@@ -1,6 +1,7 @@
 // The row kernels for a vector of 16 floats (see lanes_simd.h). Sums run in double. A row whose width is no multiple of
-// 16 ends in a register filled up with values that change nothing. V has, besides: magnitude (|x|), with_sign_of(x, y),
-// max_bits (as integers), codes (16 floats of at most 127 to int8, nearest even, in an __m128i).
+// 16 ends in a register filled up with values that change nothing. V has, besides: with_sign_of(x, y), codes (16 floats
+// of at most 127 to int8, nearest even, in an __m128i), butterfly<w> (lane i: the sum of lanes i and i ^ w where bit w
+// of i is clear, else their difference).
 #pragma once
 
 #include "kernels/lanes_simd.h"
@@ -97,6 +98,40 @@ struct RowKernels {
     }
   }
 
+  // In the order of turn_block(), but two distances at a time: memory is passed over half as often.
+  static void hadamard_block(float* x, int64_t n) {
+    if (n < kLanes) return turn_block(x, n);
+    const float root = inverse_root(n);
+    for (int64_t i = 0; i < n; i += kLanes) {
+      Floats value = V::template butterfly<1>(V::mul(V::load(x + i), V::set1(root)));
+      value = V::template butterfly<4>(V::template butterfly<2>(value));
+      V::store(x + i, V::template butterfly<8>(value));
+    }
+    int64_t apart = kLanes;
+    for (; apart * 4 <= n; apart *= 4)
+      for (int64_t i = 0; i < n; i += 4 * apart)
+        for (int64_t j = i; j < i + apart; j += kLanes) four(x + j, apart);
+    for (; apart * 2 <= n; apart *= 2) {
+      for (int64_t j = 0; j < apart; j += kLanes) {
+        const Floats a = V::load(x + j), b = V::load(x + j + apart);
+        V::store(x + j, V::add(a, b));
+        V::store(x + j + apart, V::sub(a, b));
+      }
+    }
+  }
+
+  // The butterflies at distances `apart` and twice that, of four times 16 values.
+  FACET_INLINE static void four(float* x, int64_t apart) {
+    const Floats a = V::load(x), b = V::load(x + apart), c = V::load(x + 2 * apart), d = V::load(x + 3 * apart);
+    const Floats sum = V::add(a, b), difference = V::sub(a, b), far_sum = V::add(c, d), far_difference = V::sub(c, d);
+    V::store(x, V::add(sum, far_sum));
+    V::store(x + apart, V::add(difference, far_difference));
+    V::store(x + 2 * apart, V::sub(sum, far_sum));
+    V::store(x + 3 * apart, V::sub(difference, far_difference));
+  }
+
+  static void hadamard(float* x, int64_t n) { for_hadamard_blocks(x, n, hadamard_block); }
+
   static void add(float* y, const float* x, int64_t n) {
     for (int64_t i = 0; i < n; i += kLanes)
       store<V>(y + i, n - i, V::add(load<V>(y + i, n - i, 0), load<V>(x + i, n - i, 0)));
@@ -116,19 +151,6 @@ struct RowKernels {
       store<V>(y + i, n - i, V::mul(load<V>(y + i, n - i, 0), load<V>(x + i, n - i, 0)));
   }
 
-  // Magnitudes are compared as integers: infinity follows the numbers and NaN follows infinity, so none is lost.
-  static float block_scale(Floats low, Floats high) {
-    float lanes[kLanes];
-    V::store(lanes, V::max_bits(V::magnitude(low), V::magnitude(high)));
-    uint32_t bits[kLanes];
-    std::memcpy(bits, lanes, sizeof(bits));
-    uint32_t max = 0;
-    for (uint32_t value : bits) max = max > value ? max : value;
-    float largest;
-    std::memcpy(&largest, &max, sizeof(largest));
-    return max < 0x7f800000u ? largest / 127.0f : std::numeric_limits<float>::quiet_NaN();
-  }
-
   // 16 codes and their sum: the bytes plus 128, added up by SAD, less 16 times 128.
   static int32_t write_codes(int8_t* to, Floats x, Floats scale) {
     const Floats bound = V::set1(127);
@@ -144,7 +166,7 @@ struct RowKernels {
       const Floats low = load<V>(x + first, n - first, 0);
       const int64_t left = n - first - kLanes;
       const Floats high = left > 0 ? load<V>(x + first + kLanes, left, 0) : V::zero();
-      const float scale = block_scale(low, high);
+      const float scale = finite_lane<V>(V::max_bits(V::magnitude(low), V::magnitude(high))) / 127.0f;
       int32_t* sum = sums + first / kSubBlock;
       scales[first / kBlock] = scale;
       if (scale > 0) {
@@ -170,6 +192,7 @@ struct RowKernels {
     table.softcap = softcap;
     table.softmax = softmax;
     table.rope = rope;
+    table.hadamard = hadamard;
     table.add = add;
     table.add_scaled = add_scaled;
     table.scale = scale;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/hadamard.h"
 #include "kernels/scalar_math.h"
 #include "kernels/tiers.h"
 #include "tensor/half.h"
@@ -58,6 +59,8 @@ void rope(float* y, const float* x, const float* cosine, const float* sine, int6
     y[j + half] = static_cast<float>(b * c + a * s);
   }
 }
+
+void hadamard(float* x, int64_t n) { for_hadamard_blocks(x, n, turn_block); }
 
 void add(float* y, const float* x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] += x[i];
@@ -123,6 +126,7 @@ void add_row_kernels(Table& table) {
   table.softcap = softcap;
   table.softmax = softmax;
   table.rope = rope;
+  table.hadamard = hadamard;
   table.add = add;
   table.add_scaled = add_scaled;
   table.scale = scale;

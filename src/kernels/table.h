@@ -116,6 +116,9 @@ struct Table {
   void (*softmax)(float* x, int64_t n);
   // Rotates one head of n values: component j with j + n/2, by angles whose cosines and sines are given, n/2 each.
   void (*rope)(float* y, const float* x, const float* cosine, const float* sine, int64_t n);
+  // Turns x by orthonormal Hadamard matrices (Sylvester's order), in place: as many values as the largest power of two
+  // that fits, then as many of the rest, … (48 = 32 + 16). Twice gives x again.
+  void (*hadamard)(float* x, int64_t n);
   // y += x; y = fma(s, x, y); y *= s; y *= x. dot: Σ a[i] b[i].
   void (*add)(float* y, const float* x, int64_t n);
   void (*add_scaled)(float* y, const float* x, float s, int64_t n);

@@ -63,6 +63,35 @@ class Row {
   std::vector<float> memory_;
 };
 
+TEST(Rows, HadamardTurnsEveryBlockBySylvestersMatrix) {
+  everywhere([](const Table& table, int64_t n) {
+    if (n > 300) n = 512 + 40;
+    const std::vector<float> x = random_row(n, 4, 7);
+    Row y(x);
+    table.hadamard(y.data(), n);
+    for (int64_t first = 0; first < n;) {
+      const int64_t size = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(n - first)));
+      for (int64_t i = 0; i < size; ++i) {
+        double sum = 0, magnitudes = 0;
+        for (int64_t j = 0; j < size; ++j) {
+          const double value = x[static_cast<size_t>(first + j)];
+          sum += std::popcount(static_cast<uint64_t>(i & j)) % 2 == 0 ? value : -value;
+          magnitudes += std::fabs(value);
+        }
+        const double root = std::sqrt(static_cast<double>(size));
+        EXPECT_NEAR(y[static_cast<size_t>(first + i)], sum / root, 11 * kUnit * magnitudes / root);
+      }
+      first += size;
+    }
+    Row again(x), scalar(x);
+    table.hadamard(again.data(), n);
+    usable_tables().front().hadamard(scalar.data(), n);
+    EXPECT_EQ(again.values(), scalar.values());  // bit for bit: sums and differences in one order
+    table.hadamard(again.data(), n);
+    for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(again[i], x[i], 22 * kUnit * 4 * std::sqrt(512.0));
+  });
+}
+
 TEST(Rows, RmsNormIsAccurateForAnyLength) {
   everywhere([](const Table& table, int64_t n) {
     for (const bool weighted : {true, false}) {
