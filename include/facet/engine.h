@@ -36,7 +36,7 @@ struct LoadOptions {
   int threads = 0;               // 0: one for each processor this process may use
   std::string isa;               // "": the best tier; else scalar, avx2, avx512
   bool exact = false;            // f32 arithmetic instead of fast
-  std::string kv_type = "bf16";  // f32, f16, bf16
+  std::string kv_type = "bf16";  // f32, f16, bf16, int8 (half of the memory of bf16; docs/kv-cache.md)
   std::string quant;             // quantise while loading, as `facet quantize` would: "Q4_K_M"; "": as in the file
   int64_t batch_rows = 512;      // rows of one forward call while a prompt is read
   bool skip_work = true;         // exact work skipping

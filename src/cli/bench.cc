@@ -26,7 +26,7 @@ Examples:
   facet bench model.gguf
   facet bench model.gguf -p 512,8k -n 128 -d 0,8k -r 3
   facet bench model.gguf -p 0 -n 32 --parallel 1,4,8
-  facet bench model.gguf -t 1,2 --kv bf16,f16 -o csv)";
+  facet bench model.gguf -t 1,2 --kv bf16,int8 -o csv)";
 
 constexpr int64_t kMostTokens = int64_t{1} << 24;
 
@@ -69,7 +69,8 @@ class BenchCommand {
     add_option(app, "-r,--repetitions", options_.repetitions, "how often each test is measured")
         ->check(CLI::Range(1, 1000));
     add_option(app, "-t,--threads", threads_, "threads (default: one for each processor)")->type_name("LIST");
-    add_option(app, "--kv", kv_types_, "types that keys and values are stored in: f32, f16, bf16")->type_name("LIST");
+    add_option(app, "--kv", kv_types_, "types that keys and values are stored in: f32, f16, bf16, int8")
+        ->type_name("LIST");
     add_flag(app, "--sampler", options_.sample, "draw each written token from the logits (top-k 64, top-p 0.95)");
     add_flag(app, "--no-warmup", no_warm_up_, "measure the first run, too");
     model_.add_loading_to(app);

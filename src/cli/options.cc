@@ -29,7 +29,7 @@ const std::vector<Refused>& refused() {
       {{"-fa", "--flash-attn"}, "attention never builds the whole score matrix here; there is nothing to switch on"},
       {{"--mlock", "--no-mmap"},
        "weights are packed into memory of their own when the model is loaded; see facet inspect for how much"},
-      {{"-ctk", "--cache-type-k", "-ctv", "--cache-type-v"}, "use --kv f32|f16|bf16, which sets both"},
+      {{"-ctk", "--cache-type-k", "-ctv", "--cache-type-v"}, "use --kv f32|f16|bf16|int8, which sets both"},
       {{"--context-shift", "--no-context-shift", "--keep"},
        "nothing is shifted silently: at the end of the context the answer ends with reason \"length\""},
       {{"--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale", "--yarn-orig-ctx"},
@@ -62,7 +62,7 @@ void ModelOptions::add_to(CLI::App& app) {
   add_source_to(app);
   add_option(app, "-c,--ctx-size", load.context, "positions of the context (0: the most that fits in memory)");
   add_option(app, "-t,--threads", load.threads, "threads (0: one for each processor)");
-  add_option(app, "--kv", load.kv_type, "type that keys and values are stored in: f32, f16, bf16");
+  add_option(app, "--kv", load.kv_type, "type that keys and values are stored in: f32, f16, bf16, int8");
   add_loading_to(app);
 }
 

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "engine/memory_plan.h"
 #include "engine/trace.h"
 
 namespace facet::cli {
@@ -35,7 +36,7 @@ class Trace {
     add_option(app, "--chunk", options_.chunk, "rows of a forward call (0: all at once)")
         ->check(CLI::NonNegativeNumber);
     add_flag(app, "--no-skip", no_skip_, "without the second run that skips work and must give the same bits");
-    add_option(app, "--kv", kv_, "type of keys and values: f32, f16, bf16");
+    add_option(app, "--kv", kv_, "type of keys and values: f32, f16, bf16, int8");
     add_option(app, "--act", act_, "arithmetic: f32 or fast")->check(CLI::IsMember({"f32", "fast"}));
     add_option(app, "-t,--threads", options_.threads, "threads")->check(CLI::Range(1, 1024));
     add_option(app, "--isa", isa_, "instruction set: scalar, avx2, avx512")
@@ -61,14 +62,7 @@ class Trace {
     if (!case_.empty()) options_.case_name = case_;
     if (!isa_.empty()) options_.isa = kernels::isa_named(isa_);
     if (!out_.empty()) options_.out = out_;
-    const std::optional<DType> kv = dtype_named(kv_);
-    if (!kv || kernels::best_table().kv(*kv) == nullptr)
-      return Error{.code = ErrorCode::invalid_argument,
-                   .what = "keys and values cannot be stored in this type",
-                   .where = "--kv",
-                   .expected = "f32, f16 or bf16",
-                   .found = kv_};
-    options_.kv = *kv;
+    FACET_TRY(options_.kv, engine::kv_type_named(kv_, "--kv"));
     return {};
   }
 

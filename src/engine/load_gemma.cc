@@ -21,7 +21,7 @@ class CallbackProgress : public Progress {
 };
 
 // What is tried to make a model fit, the largest first.
-constexpr const char* kKvTypes[] = {"bf16"};
+constexpr const char* kKvTypes[] = {"bf16", "int8"};
 constexpr const char* kQuants[] = {"Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"};
 
 // The options that a Gemma is loaded with, and what they point to.

@@ -107,18 +107,23 @@ std::string readable_bytes(int64_t bytes) {
   return cat(std::string_view(text, error == std::errc() ? static_cast<size_t>(end - text) : 0), " ", kUnits[unit]);
 }
 
+Result<DType> kv_type_named(const std::string& name, const char* where) {
+  if (name == "int8" || name == "q8_0") return DType::i8;
+  const std::optional<DType> type = dtype_named(name);
+  if (type && kernels::best_table().kv(*type) != nullptr) return *type;
+  return Error{.code = ErrorCode::invalid_argument,
+               .what = "keys and values cannot be stored in this type",
+               .where = where,
+               .expected = "f32, f16, bf16 or int8",
+               .found = name};
+}
+
 Result<model::KvOptions> kv_options(const LoadOptions& options) {
-  const std::optional<DType> type = dtype_named(options.kv_type);
-  if (!type || kernels::best_table().kv(*type) == nullptr)
-    return Error{.code = ErrorCode::invalid_argument,
-                 .what = "keys and values cannot be stored in this type",
-                 .where = "load options",
-                 .expected = "f32, f16 or bf16",
-                 .found = options.kv_type};
-  return model::KvOptions{.sliding_k = *type,
-                          .sliding_v = *type,
-                          .full_k = *type,
-                          .full_v = *type,
+  FACET_TRY(const DType type, kv_type_named(options.kv_type, "load options"));
+  return model::KvOptions{.sliding_k = type,
+                          .sliding_v = type,
+                          .full_k = type,
+                          .full_v = type,
                           .context = options.context,
                           .max_chunk = options.batch_rows,
                           .sequences = static_cast<int>(options.sequences),

@@ -41,6 +41,10 @@ struct MemoryPlan {
   bool fits() const { return needed_bytes() + kSpareBytes <= available_bytes; }
 };
 
+// A type that keys and values can have, as people write it: f32, f16, bf16, int8, or q8_0, llama.cpp's word for eight
+// bits. Errors: invalid_argument.
+Result<DType> kv_type_named(const std::string& name, const char* where);
+
 // How the cache stores what an engine with these options writes: room for its sequences and for the fork that each
 // keeps at the end of its prompt. Errors: invalid_argument (a type that keys and values cannot have).
 Result<model::KvOptions> kv_options(const LoadOptions& options);

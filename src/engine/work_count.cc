@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/kv_layout.h"
+
 namespace facet::engine {
 namespace {
 
@@ -58,9 +60,10 @@ class Counter {
       seen += static_cast<double>(std::min(position + 1, window));
     const double sequences = static_cast<double>(pass_.sequences);
     work_.operations += sequences * seen * 4 * static_cast<double>(config_.heads * layer.head_dim);
-    const int64_t keys = std::min(end, window - 1 + of_sequence), values = keys * layer.kv_heads * layer.head_dim;
+    const int64_t keys = std::min(end, window - 1 + of_sequence);
     const DType k = layer.full ? kv_.full_k : kv_.sliding_k, v = layer.full ? kv_.full_v : kv_.sliding_v;
-    work_.kv_bytes += sequences * static_cast<double>(row_bytes(k, values) + row_bytes(v, values));
+    const int64_t block = kernels::kv_block_bytes(k, layer.head_dim) + kernels::kv_block_bytes(v, layer.head_dim);
+    work_.kv_bytes += sequences * static_cast<double>(keys * layer.kv_heads * block / kernels::kKvBlockKeys);
   }
 
   void feed_forward(const model::LayerWeights& w) {

@@ -209,21 +209,25 @@ struct SoftmaxKernels {
   }
 };
 
+template <class V, class C>
+void use_int8(KvType& type);  // int8_attention_simd.h
+
 template <class Kernels>
 void use(KvType& type) {
   type.scores = Kernels::template scores<float>;
   type.accumulate = Kernels::template accumulate<float>;
 }
 
-// The scalar tier's storage with this tier's products.
-template <class V>
-std::array<KvType, 3> kv_table() {
-  std::array<KvType, 3> types;
+// The scalar tier's storage with this tier's products; C: see int8_attention_simd.h.
+template <class V, class C>
+std::array<KvType, 4> kv_table() {
+  std::array<KvType, 4> types;
   for (size_t i = 0; i < types.size(); ++i) {
     types[i] = scalar::kv_types()[i];
     switch (types[i].type) {
       case DType::f32: use<KvKernels<V, PairsF32<V>>>(types[i]); break;
       case DType::f16: use<KvKernels<V, PairsF16<V>>>(types[i]); break;
+      case DType::i8: use_int8<V, C>(types[i]); break;
       default:
         use<KvKernels<V, PairsBf16<V>>>(types[i]);
         if constexpr (V::kMultipliesPairs) {

@@ -70,6 +70,17 @@ void load_v(float* v, const std::byte* block, int position, int64_t head_dim) {
 }
 
 template <class T>
+void zero_v(std::byte* block, int first, int64_t head_dim) {
+  constexpr int64_t kBytes = sizeof(typename T::Stored);
+  const auto zero_at = [&](int64_t position, int64_t d, int64_t count) {
+    std::memset(block + value_index(position, d) * kBytes, 0, static_cast<size_t>(count * kBytes));
+  };
+  const int paired = (first + 1) / 2 * 2;  // whole pairs of positions lie one after the other for 32 values of d
+  for (int64_t d = 0; first != paired && d < padded_head(head_dim); ++d) zero_at(first, d, 1);
+  for (int64_t d = 0; d < padded_head(head_dim); d += 32) zero_at(paired, d, (kKvBlockKeys - paired) * 32);
+}
+
+template <class T>
 void scores(float* scores, const float* q, int64_t q_stride, int64_t n, const std::byte* k_block, int64_t head_dim,
             float scale) {
   for (int64_t i = 0; i < n; ++i) {
@@ -101,11 +112,10 @@ constexpr KvType kv_type(DType type) {
           .store_v = store_v<T>,
           .load_k = load_k<T>,
           .load_v = load_v<T>,
+          .zero_v = zero_v<T>,
           .scores = scores<T>,
           .accumulate = accumulate<T>};
 }
-
-constexpr KvType kTypes[] = {kv_type<F32>(DType::f32), kv_type<F16>(DType::f16), kv_type<Bf16>(DType::bf16)};
 
 void softmax_step(float* scores, SoftmaxState* state, float* acc, int64_t acc_stride, const int* begin, const int* end,
                   int64_t n, int64_t head_dim) {
@@ -144,7 +154,11 @@ void softmax_fold(SoftmaxState* a, float* acc_a, const SoftmaxState* b, const fl
 
 }  // namespace
 
-std::span<const KvType> kv_types() { return kTypes; }
+std::span<const KvType> kv_types() {
+  static const KvType kTypes[] = {kv_type<F32>(DType::f32), kv_type<F16>(DType::f16), kv_type<Bf16>(DType::bf16),
+                                  int8_kv_type()};
+  return kTypes;
+}
 
 void add_attention_kernels(Table& table) {
   table.kv_types = kv_types();
@@ -153,3 +167,11 @@ void add_attention_kernels(Table& table) {
 }
 
 }  // namespace facet::kernels::scalar
+
+namespace facet::kernels {
+
+int64_t kv_block_bytes(DType type, int64_t head_dim) {
+  return std::ranges::find(scalar::kv_types(), type, &KvType::type)->block_bytes(head_dim);
+}
+
+}  // namespace facet::kernels

@@ -61,8 +61,7 @@ struct PanelType {
   Multiply multiply_f32, multiply_fast;
 };
 
-// Storage of one KV head's keys and values in one block of 64 positions (docs/kv-cache.md):
-// K: two halves of 32 keys, each [D/2][32 keys][2]; V: [D/32][32 key pairs][32][2]; D padded to a multiple of 32.
+// Storage of one KV head's keys and values in one block of 64 positions: kv_layout.h, docs/attention.md.
 inline constexpr int kKvBlockKeys = 64;
 inline constexpr int kKvGroupKeys = 512;  // the online softmax restarts at every absolute group (row law)
 
@@ -72,7 +71,10 @@ struct SoftmaxState {
 };
 
 struct KvType {
-  DType type;                                // f32, f16, bf16
+  DType type;  // f32, f16, bf16, i8: codes of 8 bits and a scale for each position
+  // Keys and values are meant to be stored turned by Table::hadamard, and queries to meet them turned; so outputs have
+  // to be turned back. The caller turns: no function below does.
+  bool rotates = false;
   int64_t (*block_bytes)(int64_t head_dim);  // K or V, one KV head
   // Stores one position (0…63) of a block.
   void (*store_k)(std::byte* block, int position, const float* k, int64_t head_dim);
@@ -80,10 +82,14 @@ struct KvType {
   // Reads one position back as float.
   void (*load_k)(float* k, const std::byte* block, int position, int64_t head_dim);
   void (*load_v)(float* v, const std::byte* block, int position, int64_t head_dim);
-  // scores[q * 64 + key] = scale * (query q · key), for n queries q_stride floats apart. All 64 keys.
+  // Makes the values of positions first…63 zero.
+  void (*zero_v)(std::byte* block, int first, int64_t head_dim);
+  // scores[q * 64 + key] = scale * (query q · key), for n queries q_stride floats apart. All 64 keys. Null in i8.
   void (*scores)(float* scores, const float* q, int64_t q_stride, int64_t n, const std::byte* k_block, int64_t head_dim,
                  float scale);
   // acc[q * acc_stride + d] = fma over the 64 keys in ascending order of p[q * 64 + key] * value[key][d].
+  // i8: w = p * scale of the value, t = max w / 32767, acc = fma(float(Σ round(w / t) * code), t, acc); the sum is
+  // exact.
   void (*accumulate)(float* acc, int64_t acc_stride, const float* p, int64_t n, const std::byte* v_block,
                      int64_t head_dim);
   // The same for queries and probabilities in bf16, in twos, as the processor multiplies them: an odd position first.
@@ -93,6 +99,12 @@ struct KvType {
                       int64_t head_dim, float scale) = nullptr;
   void (*accumulate_bf16)(float* acc, int64_t acc_stride, const uint16_t* p, int64_t n, const std::byte* v_block,
                           int64_t head_dim) = nullptr;
+  // i8, null in the others: a query becomes codes of 16 bits once, coded_query_bytes(head_dim) (kv_layout.h) in the
+  // tier's own order, by s = max|q| / query_code_max(head_dim); then, of n queries `stride` bytes apart,
+  // scores[q * 64 + key] = float(Σ code * key's code) * (key's scale * (s * scale)). The sum is exact.
+  void (*code_query)(std::byte* coded, const float* q, int64_t head_dim) = nullptr;
+  void (*scores_coded)(float* scores, const std::byte* coded, int64_t stride, int64_t n, const std::byte* k_block,
+                       int64_t head_dim, float scale) = nullptr;
 };
 
 struct Table {

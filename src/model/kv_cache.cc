@@ -222,10 +222,7 @@ int64_t KvCache::bytes_needed(const Config& config, const KvOptions& options, Kv
   for (const LayerConfig& layer : config.layers) {
     const KvLayerShape shape = shape_of(layer, options);
     if (layer.shares_kv || shape.pool != pool) continue;
-    const int64_t width = (layer.head_dim + 31) / 32 * 32;  // padded: docs/kv-cache.md
-    const int64_t block = layer.kv_heads * (row_bytes(shape.k, kPositionsPerBlock * width) +
-                                            row_bytes(shape.v, kPositionsPerBlock * width));
-    bytes += block * blocks_of(config, options, shape.pool);
+    bytes += ops::KvBlocks::block_bytes(shape) * blocks_of(config, options, shape.pool);
   }
   return bytes;
 }

@@ -23,12 +23,16 @@ constexpr int64_t kTileQueries = 32;  // query heads times rows of a unit
 constexpr int64_t kSplitUnits = 16;   // with fewer units than this, groups are split
 constexpr int64_t kRoundGroups = 32;  // groups computed before they are folded
 constexpr int64_t kGroupBlocks = kKvGroupKeys / kKvBlockKeys;
+constexpr int64_t kHeadDimMax = 4096;  // as configurations are read (model/config_fields.h)
 constexpr SoftmaxState kEmpty{.max = -std::numeric_limits<float>::infinity(), .sum = 0};
 
 // Memory of one running softmax over a tile: states, then weighted values.
 int64_t partial_floats(int64_t head_dim) { return kTileQueries * (2 + kernels::padded_head(head_dim)); }
-// A tile's queries and scores, and both in bf16 (scores as probabilities).
-int64_t tile_floats(int64_t head_dim) { return kTileQueries * (kernels::padded_head(head_dim) + kKvBlockKeys) * 3 / 2; }
+// A tile's queries and scores; queries again, in bf16 or coded; scores again, as probabilities in bf16.
+int64_t tile_floats(int64_t head_dim) {
+  const int64_t formed = kernels::coded_query_bytes(head_dim) / static_cast<int64_t>(sizeof(float));
+  return kTileQueries * (kernels::padded_head(head_dim) + kKvBlockKeys + formed + kKvBlockKeys / 2);
+}
 // Memory of a thread: a tile and two partials.
 int64_t thread_floats(int64_t head_dim) { return tile_floats(head_dim) + 2 * partial_floats(head_dim); }
 
@@ -37,10 +41,14 @@ struct TileMemory {
       : q(memory),
         scores(q + kTileQueries * kernels::padded_head(head_dim)),
         q_bf16(static_cast<uint16_t*>(static_cast<void*>(scores + kTileQueries * kKvBlockKeys))),
-        p_bf16(q_bf16 + kTileQueries * kernels::padded_head(head_dim)),
+        q_coded(static_cast<std::byte*>(static_cast<void*>(q_bf16))),
+        p_bf16(
+            static_cast<uint16_t*>(static_cast<void*>(q_coded + kTileQueries * kernels::coded_query_bytes(head_dim)))),
         rest(memory + tile_floats(head_dim)) {}
   float *q, *scores;
-  uint16_t *q_bf16, *p_bf16;
+  uint16_t* q_bf16;  // one of both: a tile meets keys of one type
+  std::byte* q_coded;
+  uint16_t* p_bf16;
   float* rest;
 };
 
@@ -109,10 +117,19 @@ class Unit {
   void gather(const TileMemory& memory) const {
     const int64_t d = task_.shape.head_dim, stride = kernels::padded_head(d);
     for (int64_t i = 0; i < queries(); ++i) {
-      if (keys_meet_bf16())
-        task_.kernels.round_bf16(memory.q_bf16 + i * stride, query(i), d);
-      else
-        std::copy_n(query(i), d, memory.q + i * stride);
+      const float* q = query(i);
+      float* const copy = memory.q + i * stride;
+      if (k_type().rotates) {
+        std::copy_n(q, d, copy);
+        task_.kernels.hadamard(copy, d);
+        q = copy;
+      }
+      if (keys_meet_codes())
+        k_type().code_query(memory.q_coded + i * kernels::coded_query_bytes(d), q, d);
+      else if (keys_meet_bf16())
+        task_.kernels.round_bf16(memory.q_bf16 + i * stride, q, d);
+      else if (q != copy)
+        std::copy_n(q, d, copy);
     }
   }
 
@@ -137,13 +154,14 @@ class Unit {
                                  group.acc() + i * group.stride(), task_.shape.head_dim);
   }
 
-  // out = acc / sum.
+  // out = acc / sum, turned back where values were turned.
   void finish(const Partial& total) const {
     const int64_t d = task_.shape.head_dim;
     for (int64_t i = 0; i < queries(); ++i) {
       float* to = row(task_.out, first_row_ + i / n_heads_) + (first_head_ + i % n_heads_) * d;
       std::copy_n(total.acc() + i * total.stride(), d, to);
       task_.kernels.scale(to, 1 / total.states()[i].sum, d);
+      if (v_type().rotates) task_.kernels.hadamard(to, d);
     }
   }
 
@@ -153,6 +171,7 @@ class Unit {
   }
   const kernels::KvType& k_type() const { return KvAccess::k_type(*view().blocks, view().layer); }
   const kernels::KvType& v_type() const { return KvAccess::v_type(*view().blocks, view().layer); }
+  bool keys_meet_codes() const { return k_type().scores_coded != nullptr; }
   bool keys_meet_bf16() const { return task_.fast && k_type().scores_bf16 != nullptr; }
   bool values_meet_bf16() const { return task_.fast && v_type().accumulate_bf16 != nullptr; }
   const float* query(int64_t i) const {
@@ -183,7 +202,10 @@ class Unit {
     const std::byte* v = KvAccess::v(*cache.blocks, cache.layer, id, kv_head_);
     float *acc = partial.acc() + first * stride, *scores = memory.scores;
 
-    if (keys_meet_bf16())
+    const int64_t coded_bytes = kernels::coded_query_bytes(d);
+    if (keys_meet_codes())
+      k_type().scores_coded(scores, memory.q_coded + first * coded_bytes, coded_bytes, n, k, d, scale);
+    else if (keys_meet_bf16())
       k_type().scores_bf16(scores, memory.q_bf16 + first * stride, stride, n, k, d, scale);
     else
       k_type().scores(scores, memory.q + first * stride, stride, n, k, d, scale);
@@ -286,10 +308,19 @@ Result<AttentionScratch> AttentionScratch::allocate(int n_threads, int64_t max_r
   return scratch;
 }
 
+// A head as its cache stores it. turned: memory for one.
+static const float* stored_form(const kernels::Table& kernels, const kernels::KvType& type, const float* head,
+                                int64_t head_dim, float* turned) {
+  if (!type.rotates) return head;
+  std::copy_n(head, head_dim, turned);
+  kernels.hadamard(turned, head_dim);
+  return turned;
+}
+
 void write_kv(Context& ctx, const KvWriter& writer, Mat<const float> k, Mat<const float> v) {
   KvBlocks& blocks = *writer.blocks;
   const int64_t heads = KvAccess::kv_heads(blocks, writer.layer), d = KvAccess::head_dim(blocks, writer.layer);
-  FACET_CHECK(k.rows() == v.rows() && k.cols() == heads * d && v.cols() == heads * d);
+  FACET_CHECK(k.rows() == v.rows() && k.cols() == heads * d && v.cols() == heads * d && d <= kHeadDimMax);
   if (k.rows() == 0) return;
   // One piece of work a block and head: neighbouring positions share cache lines.
   const int64_t begin = writer.first_position, end = begin + k.rows(), first_block = begin / kKvBlockKeys;
@@ -300,11 +331,16 @@ void write_kv(Context& ctx, const KvWriter& writer, Mat<const float> k, Mat<cons
     FACET_CHECK(block >= 0);
     std::byte* const k_block = KvAccess::k(blocks, writer.layer, block, head);
     std::byte* const v_block = KvAccess::v(blocks, writer.layer, block, head);
+    const kernels::KvType& k_type = KvAccess::k_type(blocks, writer.layer);
+    const kernels::KvType& v_type = KvAccess::v_type(blocks, writer.layer);
+    float turned[kHeadDimMax];
     const int64_t start = index * kKvBlockKeys;
     for (int64_t p = std::max(begin, start); p < std::min(end, start + kKvBlockKeys); ++p) {
       const int inside = static_cast<int>(p - start);
-      KvAccess::k_type(blocks, writer.layer).store_k(k_block, inside, row(k, p - begin) + head * d, d);
-      KvAccess::v_type(blocks, writer.layer).store_v(v_block, inside, row(v, p - begin) + head * d, d);
+      const float* const key = row(k, p - begin) + head * d;
+      const float* const value = row(v, p - begin) + head * d;
+      k_type.store_k(k_block, inside, stored_form(*ctx.kernels, k_type, key, d, turned), d);
+      v_type.store_v(v_block, inside, stored_form(*ctx.kernels, v_type, value, d, turned), d);
     }
   });
 }
@@ -319,6 +355,9 @@ void read_kv(std::span<float> k, std::span<float> v, const KvView& view, int64_t
   const int inside = static_cast<int>(position % kKvBlockKeys);
   KvAccess::k_type(blocks, view.layer).load_k(k.data(), KvAccess::k(blocks, view.layer, block, kv_head), inside, d);
   KvAccess::v_type(blocks, view.layer).load_v(v.data(), KvAccess::v(blocks, view.layer, block, kv_head), inside, d);
+  const kernels::Table& any = kernels::usable_tables().front();  // all tiers turn alike
+  if (KvAccess::k_type(blocks, view.layer).rotates) any.hadamard(k.data(), d);
+  if (KvAccess::v_type(blocks, view.layer).rotates) any.hadamard(v.data(), d);
 }
 
 void attend(Context& ctx, Mat<float> out, Mat<const float> q, std::span<const KvView> views,

@@ -24,14 +24,19 @@ Result<KvBlocks> KvBlocks::create(const kernels::Table& kernels, std::span<const
       return Error{.code = ErrorCode::unsupported,
                    .what = "keys and values cannot be stored in this type",
                    .where = "cache",
-                   .expected = "F32, F16 or BF16",
+                   .expected = "F32, F16, BF16 or int8",
                    .found = cat(name(shape.k), " and ", name(shape.v))};
     layer.k_head_bytes = layer.k->block_bytes(shape.head_dim);
     layer.v_head_bytes = layer.v->block_bytes(shape.head_dim);
-    layer.block_bytes = shape.kv_heads * (layer.k_head_bytes + layer.v_head_bytes);
+    layer.block_bytes = block_bytes(shape);
     FACET_TRY(layer.slab, Buffer::allocate(blocks.capacity(shape.pool) * layer.block_bytes));
   }
   return blocks;
+}
+
+int64_t KvBlocks::block_bytes(const KvLayerShape& shape) {
+  return shape.kv_heads *
+         (kernels::kv_block_bytes(shape.k, shape.head_dim) + kernels::kv_block_bytes(shape.v, shape.head_dim));
 }
 
 int64_t KvBlocks::block_bytes(KvPool pool) const {
@@ -51,16 +56,8 @@ void KvBlocks::zero_values(KvPool pool, BlockId block, int first) {
   for (int i = 0; i < n_layers(); ++i) {
     const Layer& layer = layers_[static_cast<size_t>(i)];
     if (layer.shape.pool != pool) continue;
-    const int64_t size = info(layer.shape.v).bytes, width = kernels::padded_head(layer.shape.head_dim);
-    for (int64_t head = 0; head < layer.shape.kv_heads; ++head) {
-      std::byte* const v = KvAccess::v(*this, i, block, head);
-      const auto zero_at = [&](int64_t position, int64_t d, int64_t count) {
-        std::memset(v + kernels::value_index(position, d) * size, 0, static_cast<size_t>(count * size));
-      };
-      const int paired = (first + 1) / 2 * 2;  // whole pairs of positions lie one after the other for 32 values of d
-      for (int64_t d = 0; first != paired && d < width; ++d) zero_at(first, d, 1);
-      for (int64_t d = 0; d < width; d += 32) zero_at(paired, d, (kernels::kKvBlockKeys - paired) * 32);
-    }
+    for (int64_t head = 0; head < layer.shape.kv_heads; ++head)
+      layer.v->zero_v(KvAccess::v(*this, i, block, head), first, layer.shape.head_dim);
   }
 }
 

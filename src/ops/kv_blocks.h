@@ -21,7 +21,7 @@ enum class KvPool : uint8_t { sliding, full };
 struct KvLayerShape {
   KvPool pool;
   int32_t kv_heads, head_dim;
-  DType k, v;  // f32, f16 or bf16
+  DType k, v;  // f32, f16, bf16 or i8 (codes and scales)
 };
 
 namespace ops {
@@ -34,6 +34,8 @@ class KvBlocks {
                                  int64_t sliding_blocks, int64_t full_blocks);
 
   int64_t capacity(KvPool pool) const { return pool == KvPool::sliding ? sliding_blocks_ : full_blocks_; }
+  // Bytes of one block of one layer. Requires types that can be stored.
+  static int64_t block_bytes(const KvLayerShape& shape);
   // Bytes of one block over all layers of the pool.
   int64_t block_bytes(KvPool pool) const;
   int n_layers() const { return static_cast<int>(layers_.size()); }

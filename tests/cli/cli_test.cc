@@ -620,7 +620,7 @@ TEST_F(Cli, ScoreComparesWholeDistributions) {
 
 TEST_F(Cli, BenchPrintsJson) {
   const Outcome done = facet({"bench", small_model(), "-p", "40", "-n", "3", "-d", "64,0", "--parallel", "2,1", "-r",
-                              "2", "--kv", "bf16,f32", "-t", "2", "--no-skip", "--json"});
+                              "2", "--kv", "bf16,int8", "-t", "2", "--no-skip", "--json"});
   ASSERT_EQ(done.status, 0) << done.err;
   const Json json = parsed(done.out);
   const std::vector<std::string> tests = {"pp40", "tg3 x 2", "tg3", "pp40 @ d64", "tg3 x 2 @ d64", "tg3 @ d64"};
@@ -628,7 +628,7 @@ TEST_F(Cli, BenchPrintsJson) {
   for (size_t i = 0; i < json.array()->size(); ++i) {
     const Json& row = (*json.array())[i];
     EXPECT_EQ(text_of(row, "test"), tests[i % tests.size()]);
-    EXPECT_EQ(text_of(row, "kv"), i < tests.size() ? "bf16" : "f32");
+    EXPECT_EQ(text_of(row, "kv"), i < tests.size() ? "bf16" : "int8");
     EXPECT_EQ(row.find("seconds")->array()->size(), 2u);
     EXPECT_EQ(*row.find("threads")->integer(), 2);
     EXPECT_FALSE(*row.find("skip")->boolean());

@@ -113,6 +113,18 @@ TEST_F(Plan, LeavesMemoryToOthers) {
   EXPECT_EQ(made.needed_bytes() + MemoryPlan::kSpareBytes, memory);
 }
 
+TEST_F(Plan, CountsTheCodesAndScalesOfInt8) {
+  const auto kv_bytes = [&](const char* name) {
+    const Result<DType> type = kv_type_named(name, "here");
+    EXPECT_OK(type);
+    return plan(0, int64_t{8} << 30, *type).kv_bytes();
+  };
+  const int64_t bf16 = kv_bytes("bf16"), int8 = kv_bytes("int8");
+  EXPECT_EQ(kv_bytes("q8_0"), int8);
+  EXPECT_GT(int8, bf16 / 2);                      // a scale of 4 bytes a head and position
+  EXPECT_LE(int8, bf16 / 2 + bf16 / 2 * 4 / 32);  // of heads that are padded to 32
+}
+
 TEST_F(Plan, CapsTheDefaultContextToWhatFits) {
   const MemoryPlan made = plan(0, enough() - 1);
   EXPECT_TRUE(made.fits());
@@ -153,6 +165,12 @@ TEST_F(Plan, ANarrowerCacheAndSmallerWeightsAreNamedWhereTheyHelp) {
   options.kv_type = "f32";
   const std::vector<std::string> advice = what_would_fit(*files_, options, wide);
   EXPECT_NE(std::ranges::find(advice, "--kv bf16"), advice.end()) << refusal(wide, advice);
+
+  options.kv_type = "bf16";
+  const MemoryPlan tight = plan(files_->config.context, memory - 1);
+  EXPECT_FALSE(tight.fits());
+  const std::vector<std::string> narrower = what_would_fit(*files_, options, tight);
+  EXPECT_NE(std::ranges::find(narrower, "--kv int8"), narrower.end()) << refusal(tight, narrower);
 }
 
 TEST_F(Plan, SaysWhenNoContextFits) {
@@ -171,7 +189,8 @@ TEST(PlanOfAFolder, NamesAQuantisationThatFits) {
   LoadOptions options;
   options.context = 64;
   options.threads = 1;
-  options.batch_rows = 1;  // forms of activations are nothing beside the weights
+  options.batch_rows = 1;    // forms of activations are nothing beside the weights
+  options.kv_type = "int8";  // which nothing is narrower than
   std::vector<std::string> remarks;
   const Result<MemoryPlan> made = plan_gemma(**files, options, remarks);
   ASSERT_OK(made);

@@ -47,7 +47,8 @@ class Collector : public ResultSink {
 
 class Runner {
  public:
-  Runner(const testing::GoldenModel& golden, const kernels::Table& table, Arithmetic arithmetic, int n_threads)
+  Runner(const testing::GoldenModel& golden, const kernels::Table& table, Arithmetic arithmetic, int n_threads,
+         DType kv = DType::bf16)
       : pool_(n_threads) {
     Result<formats::Checkpoint> checkpoint = formats::Checkpoint::open(golden.model);
     if (!checkpoint.ok()) return;
@@ -55,8 +56,7 @@ class Runner {
     const Result<Config> config = read_config(*checkpoint_);
     if (!config.ok()) return;
     GemmaOptions options{.arithmetic = arithmetic, .kernels = &table, .pool = &pool_, .max_batch_rows = 256};
-    options.kv.context = 1024;
-    options.kv.sequences = 4;
+    options.kv = {.sliding_k = kv, .sliding_v = kv, .full_k = kv, .full_v = kv, .context = 1024, .sequences = 4};
     Result<std::unique_ptr<Gemma>> model = Gemma::load(*checkpoint_, *config, options);
     if (model.ok()) model_ = std::move(*model);
   }
@@ -145,10 +145,10 @@ inline void expect_same(const std::vector<Logits>& alone, const std::vector<Logi
 }
 
 inline void expect(const testing::GoldenModel& golden, const kernels::Table& table, Arithmetic arithmetic,
-                   const std::vector<int64_t>& lengths) {
-  const std::string what =
-      golden.name + ' ' + kernels::name(table.isa) + (arithmetic == Arithmetic::fast ? " fast" : " f32");
-  Runner one(golden, table, arithmetic, 1);
+                   const std::vector<int64_t>& lengths, DType kv = DType::bf16) {
+  const std::string what = golden.name + ' ' + kernels::name(table.isa) +
+                           (arithmetic == Arithmetic::fast ? " fast " : " f32 ") + facet::name(kv);
+  Runner one(golden, table, arithmetic, 1, kv);
   ASSERT_TRUE(one.loaded()) << what;
   std::vector<Part> parts;
   std::vector<Logits> alone;
@@ -173,7 +173,7 @@ inline void expect(const testing::GoldenModel& golden, const kernels::Table& tab
     mixed[i].start = starts[i % 3];
   }
   for (const int n_threads : {1, 2, 3}) {
-    Runner several(golden, table, arithmetic, n_threads);
+    Runner several(golden, table, arithmetic, n_threads, kv);
     ASSERT_TRUE(several.loaded());
     expect_same(alone, several.run(mixed), what + " mixed, threads " + std::to_string(n_threads));
     expect_same(alone, several.run(mixed, Skip::on),

@@ -1,4 +1,5 @@
-// Every tier's attention kernels against plain double arithmetic. kUnit is half an ulp of 1, one rounding.
+// Every tier's attention kernels against plain double arithmetic; those of int8: int8_attention_test.cc. kUnit is half
+// an ulp of 1, one rounding.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -58,11 +59,12 @@ struct Block {
   }
 };
 
-// Calls check(table, kv, head_dim) for all tables, storage types and head widths.
+// Calls check(table, kv, head_dim) for all tables, float storage types and head widths.
 template <class Check>
 void everywhere(const Check& check) {
   for (const Table& table : testing::kernel_tables()) {
     for (const KvType& kv : table.kv_types) {
+      if (kv.type == DType::i8) continue;
       for (int64_t d : kHeadDims) {
         SCOPED_TRACE(::testing::Message() << name(table.isa) << (testing::is_emulated(table) ? " emulated, " : ", ")
                                           << facet::name(kv.type) << ", head of " << d);
@@ -74,7 +76,7 @@ void everywhere(const Check& check) {
 
 TEST(AttentionKernels, StoreEveryTypeOfCache) {
   for (const Table& table : testing::kernel_tables()) {
-    for (DType type : {DType::f32, DType::f16, DType::bf16}) EXPECT_NE(table.kv(type), nullptr);
+    for (DType type : {DType::f32, DType::f16, DType::bf16, DType::i8}) EXPECT_NE(table.kv(type), nullptr);
     EXPECT_EQ(table.kv(DType::q8_0), nullptr);
   }
 }

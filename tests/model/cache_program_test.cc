@@ -267,7 +267,7 @@ class Duel {
 };
 
 constexpr int64_t kWindows[] = {1, 4, 63, 64, 65, 512};
-constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16};
+constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16, DType::i8};
 constexpr TinyKind kKinds[] = {TinyKind::per_layer, TinyKind::dense, TinyKind::experts};
 
 void run(const Setting& setting, const kernels::Table& kernels, uint64_t seed, int programs, int steps,
@@ -299,9 +299,10 @@ TEST(CachePrograms, CachedEqualsFreshInManyShortOnes) {
 TEST(CachePrograms, CachedEqualsFreshOnEveryTier) {
   int64_t compared = 0, longest = 0;
   for (const kernels::Table& kernels : kernels::usable_tables())
-    for (const TinyKind kind : kKinds)
-      run({.kind = kind, .window = 5, .type = DType::bf16, .context = 140, .chunk = 20}, kernels, 77, 20, 14, compared,
-          longest);
+    for (const DType type : {DType::bf16, DType::i8})
+      for (const TinyKind kind : kKinds)
+        run({.kind = kind, .window = 5, .type = type, .context = 140, .chunk = 20}, kernels, 77, 20, 14, compared,
+            longest);
   EXPECT_GT(compared, 500);
 }
 
@@ -310,7 +311,7 @@ TEST(CachePrograms, CachedEqualsFreshUpToAThousandPositions) {
   for (const int64_t window : kWindows) {
     const int n = number++;
     int64_t compared = 0, longest = 0;
-    run({.kind = kKinds[n % 3], .window = window, .type = kTypes[n / 2 % 3], .context = 1000, .chunk = 250},
+    run({.kind = kKinds[n % 3], .window = window, .type = kTypes[(n + 1) / 2 % 4], .context = 1000, .chunk = 250},
         kernels::best_table(), 500 + static_cast<uint64_t>(n), 2, 130, compared, longest);
     EXPECT_EQ(longest, 1000) << window;
     EXPECT_GT(compared, 100) << window;

@@ -16,7 +16,7 @@ using Spans = std::vector<std::pair<int32_t, int32_t>>;
 
 TEST(KvCache, TakesExactlyTheBytesItSaysItNeeds) {
   for (const kernels::Table& kernels : testing::kernel_tables()) {
-    for (const DType type : {DType::f32, DType::f16, DType::bf16}) {
+    for (const DType type : {DType::f32, DType::f16, DType::bf16, DType::i8}) {
       Config config = marked_config(65);
       config.layers[1].head_dim = config.layers[3].head_dim = 33;  // padded to 64
       const KvOptions options = marked_options(1000, 128, 2, type);
@@ -31,7 +31,8 @@ TEST(KvCache, TakesExactlyTheBytesItSaysItNeeds) {
       // Full: 1000 positions are 16 blocks. Sliding: 64 + 128 keys touch at most 4.
       EXPECT_EQ(blocks.capacity(KvPool::full), 2 * 16);
       EXPECT_EQ(blocks.capacity(KvPool::sliding), 2 * 4);
-      EXPECT_EQ(blocks.block_bytes(KvPool::sliding), 64 * 32 * 2 * info(type).bytes);
+      const int scales = type == DType::i8 ? 64 * 2 * 4 : 0;
+      EXPECT_EQ(blocks.block_bytes(KvPool::sliding), 64 * 32 * 2 * info(type).bytes + scales);
     }
   }
 }
@@ -153,7 +154,7 @@ TEST(KvCache, BlocksAreZeroedWhenTaken) {
 
 // Rows that were given up may hold NaN (a pass that failed), and masked keys are multiplied by zero.
 TEST(KvCache, NoValueOfARowThatWasGivenUpStaysBehindANewOne) {
-  for (const DType type : {DType::f32, DType::f16}) {
+  for (const DType type : {DType::f32, DType::f16, DType::i8}) {
     MarkedCache marked(512, marked_options(512, 100, 2, type));
     const auto expect_clean = [&](SeqId id, int64_t first, int64_t end) {
       for (int layer = 0; layer < 4; ++layer)

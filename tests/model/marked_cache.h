@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -43,6 +44,19 @@ class MarkedCache {
     FACET_CHECK(made.ok());
     cache_.emplace_back(std::move(*made));
     for (const KvPool pool : {KvPool::sliding, KvPool::full}) capacity_.push_back(cache().free_blocks(pool));
+    std::vector<KvLayerShape> shapes;
+    for (const int layer : {0, 1}) {
+      const LayerConfig& l = config_.layers[static_cast<size_t>(layer)];
+      shapes.push_back({.pool = layer == 0 ? KvPool::sliding : KvPool::full,
+                        .kv_heads = static_cast<int32_t>(l.kv_heads),
+                        .head_dim = static_cast<int32_t>(l.head_dim),
+                        .k = layer == 0 ? options.sliding_k : options.full_k,
+                        .v = layer == 0 ? options.sliding_v : options.full_v});
+      is_int8_ |= shapes.back().k == DType::i8;
+    }
+    Result<ops::KvBlocks> beside = ops::KvBlocks::create(kernels, shapes, 1, 1);
+    FACET_CHECK(beside.ok());
+    beside_ = *std::move(beside);
   }
 
   KvCache& cache() { return cache_.front(); }
@@ -57,7 +71,7 @@ class MarkedCache {
     return *id;
   }
 
-  // Stores one position for each mark. Marks are whole numbers below 251, which every storage type holds exactly.
+  // Stores one position for each mark. Marks are whole numbers below 251, which every float type holds exactly.
   Result<void> append(SeqId id, std::span<const int> marks, std::span<const std::pair<int32_t, int32_t>> spans = {}) {
     FACET_TRY_VOID(write(id, marks, spans));
     cache().advance(id, static_cast<int64_t>(marks.size()));
@@ -67,17 +81,17 @@ class MarkedCache {
   Result<void> write(SeqId id, std::span<const int> marks, std::span<const std::pair<int32_t, int32_t>> spans = {}) {
     const int64_t rows = static_cast<int64_t>(marks.size());
     FACET_TRY_VOID(cache().reserve(id, rows, spans));
-    for (const int layer : {0, 1}) {
-      const int64_t width = this->width(layer);
-      std::vector<float> k, v;
-      for (const int mark : marks) {
-        for (int64_t i = 0; i < width; ++i) k.push_back(key(layer, mark, i));
-        for (int64_t i = 0; i < width; ++i) v.push_back(-key(layer, mark, i));
-      }
-      ops::write_kv(context_, cache().writer(layer, id), Mat<const float>(k.data(), rows, width),
-                    Mat<const float>(v.data(), rows, width));
-    }
+    for (const int layer : {0, 1}) write(cache().writer(layer, id), layer, marks);
     return {};
+  }
+  void write(const KvWriter& writer, int layer, std::span<const int> marks) {
+    const int64_t width = this->width(layer), rows = static_cast<int64_t>(marks.size());
+    std::vector<float> k, v;
+    for (const int mark : marks) {
+      for (int64_t i = 0; i < width; ++i) k.push_back(key(layer, mark, i));
+      for (int64_t i = 0; i < width; ++i) v.push_back(-key(layer, mark, i));
+    }
+    ops::write_kv(context_, writer, Mat<const float>(k.data(), rows, width), Mat<const float>(v.data(), rows, width));
   }
   Result<void> append(SeqId id, int rows, int first_mark = 0) {
     std::vector<int> marks;
@@ -88,11 +102,8 @@ class MarkedCache {
   // Whether layer `layer` shows this mark at a position, in keys and values of every head.
   bool shows(SeqId id, int layer, int64_t position, int mark) {
     const auto [k, v] = load(id, layer, position);
-    for (size_t i = 0; i < k.size(); ++i) {
-      const float expected = key(layer % 2, mark, static_cast<int64_t>(i));
-      if (k[i] != expected || v[i] != -expected) return false;
-    }
-    return !k.empty();
+    const auto [expected_k, expected_v] = as_stored(layer % 2, mark);
+    return !k.empty() && k == expected_k && v == expected_v;
   }
   // Whether the values at a position of a block that the sequence has are zero.
   bool valueless(SeqId id, int layer, int64_t position) {
@@ -127,9 +138,26 @@ class MarkedCache {
     return l.kv_heads * l.head_dim;
   }
 
-  // All heads of one position; empty where there is no block.
-  std::pair<std::vector<float>, std::vector<float>> load(SeqId id, int layer, int64_t position) {
-    const KvView view = cache().view(layer, id, 0);
+  using Rows = std::pair<std::vector<float>, std::vector<float>>;  // keys and values, all heads of one position
+
+  // What a mark looks like in the cache: itself, but in int8, where a block beside the cache tells.
+  const Rows& as_stored(int layer, int mark) {
+    const auto [found, is_new] = stored_.try_emplace({layer, mark});
+    Rows& rows = found->second;
+    if (is_new) {
+      static constexpr BlockId kBlock = 0;
+      write({.blocks = &beside_, .layer = layer, .table = {&kBlock, 1}}, layer, {&mark, 1});
+      rows = load({.blocks = &beside_, .layer = layer, .table = {&kBlock, 1}}, layer, 0);
+      for (size_t i = 0; i < rows.first.size() && !is_int8_; ++i) {
+        FACET_CHECK(rows.first[i] == key(layer, mark, static_cast<int64_t>(i)) && rows.second[i] == -rows.first[i]);
+      }
+    }
+    return rows;
+  }
+
+  Rows load(SeqId id, int layer, int64_t position) { return load(cache().view(layer, id, 0), layer, position); }
+  // Empty where there is no block.
+  Rows load(const KvView& view, int layer, int64_t position) {
     const size_t index = static_cast<size_t>(position / kernels::kKvBlockKeys);
     if (index >= view.table.size() || view.table[index] < 0) return {};
     const LayerConfig& l = config_.layers[static_cast<size_t>(layer)];
@@ -151,6 +179,9 @@ class MarkedCache {
   Config config_;
   std::vector<KvCache> cache_;  // one, which has no default
   std::vector<int64_t> capacity_;
+  bool is_int8_ = false;
+  ops::KvBlocks beside_;
+  std::map<std::pair<int, int>, Rows> stored_;  // by layer and mark
 };
 
 }  // namespace facet::model

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/strings.h"
+#include "kernels/kv_layout.h"
 #include "kernels/probe.h"
 
 namespace facet::testing {
@@ -62,6 +63,7 @@ struct AttentionData {
   std::vector<std::byte> k, v;
   std::vector<float> queries, scores, sums;
   std::vector<uint16_t> queries_bf16, scores_bf16;
+  std::vector<std::byte> queries_coded;
 
   explicit AttentionData(const KvType& type)
       : k(static_cast<size_t>(type.block_bytes(kHeadDim))),
@@ -76,6 +78,9 @@ struct AttentionData {
       type.store_k(k.data(), i, row.data(), kHeadDim);
       type.store_v(v.data(), i, row.data(), kHeadDim);
     }
+    queries_coded.resize(static_cast<size_t>(kQueries * coded_query_bytes(kHeadDim)));
+    for (int64_t i = 0; i < kQueries && type.code_query != nullptr; ++i)
+      type.code_query(queries_coded.data() + i * coded_query_bytes(kHeadDim), queries.data(), kHeadDim);
   }
 };
 
@@ -89,10 +94,14 @@ void add_attention(std::vector<KernelRun>& all, const KvType& type) {
                    .bytes = static_cast<double>(data->k.size()),
                    .call = std::move(call)});
   };
-  add("/scores", kFormF32, [&type, d = data] {
+  const bool codes = type.scores_coded != nullptr;
+  add("/scores", codes ? kFormQ8 : kFormF32, [&type, codes, d = data] {
+    if (codes)
+      return type.scores_coded(d->scores.data(), d->queries_coded.data(), coded_query_bytes(kHeadDim), kQueries,
+                               d->k.data(), kHeadDim, 0.01f);
     type.scores(d->scores.data(), d->queries.data(), kHeadDim, kQueries, d->k.data(), kHeadDim, 0.01f);
   });
-  add("/values", kFormF32, [&type, d = data] {
+  add("/values", codes ? kFormQ8 : kFormF32, [&type, d = data] {
     type.accumulate(d->sums.data(), kHeadDim, d->scores.data(), kQueries, d->v.data(), kHeadDim);
   });
   if (type.scores_bf16 == nullptr) return;
