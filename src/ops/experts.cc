@@ -162,7 +162,7 @@ void show_outputs(Context& ctx, ExpertScratch& scratch, const LinearId& id, Mat<
 
 int64_t ExpertScratch::bytes() const {
   return chosen_.bytes() + weights_.bytes() + probabilities_.bytes() + pair_row_.bytes() + pair_weight_.bytes() +
-         first_.bytes() + gate_up_.bytes() + hidden_.bytes();
+         first_.bytes() + order_.bytes() + gate_up_.bytes() + hidden_.bytes();
 }
 
 Result<ExpertScratch> ExpertScratch::allocate(int64_t max_rows, int64_t n_experts, int64_t n_used, int64_t expert_width,
