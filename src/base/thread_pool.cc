@@ -44,8 +44,6 @@ void wait_for_change(const std::atomic<T>& value, T old) {
   value.wait(old, std::memory_order_acquire);
 }
 
-}  // namespace
-
 // The region in progress and how much of it is claimed, in one word.
 class Ticket {
  public:
@@ -64,6 +62,8 @@ class Ticket {
   uint64_t bits_;
 };
 
+}  // namespace
+
 struct ThreadPool::State {
   using Work = FunctionRef<void(int64_t, int)>;
 
@@ -76,12 +76,12 @@ struct ThreadPool::State {
   std::exception_ptr failure;  // of the thread that set failed
   std::vector<std::thread> workers;
 
-  // Claims the next block, or all that are left; the first claimed, and how many: 0 where none is left.
-  std::pair<int64_t, int64_t> claim(bool all) {
+  // Claims the next block, or the next `most`; the first claimed, and how many: 0 where none is left.
+  std::pair<int64_t, int64_t> claim(int64_t most = 1) {
     uint64_t seen = ticket.load(std::memory_order_acquire);
     for (;;) {
       const Ticket now(seen);
-      const int64_t left = now.n_blocks() - now.next(), wanted = all ? left : std::min<int64_t>(left, 1);
+      const int64_t wanted = std::min(now.n_blocks() - now.next(), most);
       if (wanted == 0) return {0, 0};
       if (ticket.compare_exchange_weak(seen, now.claimed(wanted).bits(), std::memory_order_acq_rel,
                                        std::memory_order_acquire))
@@ -93,14 +93,14 @@ struct ThreadPool::State {
     int64_t finished = 0;
     try {
       for (;;) {
-        const auto [block, claimed] = claim(false);
+        const auto [block, claimed] = claim();
         if (claimed == 0) break;
         ++finished;  // also where it throws
         (*work)(block, thread);
       }
     } catch (...) {
       if (!failed.exchange(true, std::memory_order_relaxed)) failure = std::current_exception();
-      finished += claim(true).second;
+      finished += claim(Ticket::kMaxBlocks).second;
     }
     if (finished == 0) return;
     done.fetch_add(static_cast<uint32_t>(finished), std::memory_order_acq_rel);
