@@ -38,6 +38,8 @@ class ThreadPool {
 // Number of processors this process may run on: its affinity mask, and the quota of its container (cgroup v2), rounded
 // up. More threads than that would be stopped in the middle of a region.
 int usable_processors();
+// The threads that a caller asks for; 0: one for each usable processor.
+inline int threads_or_all(int asked) { return asked > 0 ? asked : usable_processors(); }
 // The processors that a file cpu.max grants ("200000 100000": 2), at most `all`; all of them where it says "max" or
 // cannot be read.
 int processors_of_quota(std::string_view cpu_max, int all);

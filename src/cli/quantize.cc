@@ -68,7 +68,7 @@ class Quantize {
     }
     FACET_TRY(const formats::Checkpoint in, formats::Checkpoint::open(in_));
     options_.overwrite = output_.overwrite();
-    ThreadPool pool(threads_ > 0 ? threads_ : usable_processors());
+    ThreadPool pool(threads_or_all(threads_));
     convert::QuantizeReport report;
     {
       WriteProgress progress;

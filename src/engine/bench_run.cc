@@ -81,7 +81,7 @@ Result<std::unique_ptr<BenchRun>> BenchRun::load(const ModelFiles& files, std::s
       load.context = std::max(load.context, test.positions());
       load.sequences = std::max(load.sequences, test.parallel);
     }
-    const int threads = load.threads > 0 ? load.threads : usable_processors();
+    const int threads = threads_or_all(load.threads);
     std::unique_ptr<BenchRun> run(new BenchRun(options, threads));  // private constructor
     FACET_TRY(const kernels::Table* table, table_named(load.isa));
     FACET_TRY(run->probe_,

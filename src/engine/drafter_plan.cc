@@ -10,7 +10,7 @@ Result<DrafterPlan> plan_drafter(const formats::Checkpoint& checkpoint, const Lo
   FACET_TRY(const kernels::Table* table, table_named(options.isa));
   DrafterPlan plan;
   FACET_TRY(plan.config, model::read_drafter_config(checkpoint));
-  ThreadPool pool(options.threads > 0 ? options.threads : usable_processors());
+  ThreadPool pool(threads_or_all(options.threads));
   const Context ctx{.kernels = table,
                     .pool = &pool,
                     .arithmetic = options.exact ? Arithmetic::f32 : Arithmetic::fast,

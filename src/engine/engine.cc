@@ -64,7 +64,7 @@ Result<Engine> Engine::load(const std::string& path, const LoadOptions& options)
     state->options = options;
     FACET_TRY(state->files, engine::ModelFiles::open(path));
     state->info = state->files->info();
-    state->pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : usable_processors());
+    state->pool = std::make_unique<ThreadPool>(threads_or_all(options.threads));
     state->info.threads = state->pool->n_threads();
     FACET_TRY_VOID(state->files->checkpoint ? load_gemma(*state) : load_puppet(*state));
     state->options.progress = {};  // what it refers to need not live longer than this call

@@ -139,7 +139,7 @@ Result<formats::ImportanceMatrix> collect_importance(const ModelFiles& files, st
   chunk = std::min(chunk, static_cast<int64_t>(tokens.size()));
   LoadOptions options = load;
   options.context = chunk;
-  ThreadPool pool(options.threads > 0 ? static_cast<int>(options.threads) : usable_processors());
+  ThreadPool pool(threads_or_all(static_cast<int>(options.threads)));
   FACET_TRY(const LoadedGemma loaded, load_gemma(files, options, pool));
   model::Gemma& model = *loaded.model;
   Collector collector(model.context(), files.config.experts);

@@ -42,8 +42,6 @@ Result<void> prepare(const ModelFiles& files, const LoadOptions& options, Thread
   return {};
 }
 
-int threads_of(const LoadOptions& options) { return options.threads > 0 ? options.threads : usable_processors(); }
-
 Result<MemoryPlan> planned(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool,
                            int64_t available_bytes, std::vector<std::string>& remarks) {
   Prepared prepared;
@@ -94,12 +92,12 @@ Result<void> check_options(const LoadOptions& options) {
 
 Result<MemoryPlan> plan_gemma(const ModelFiles& files, const LoadOptions& options, std::vector<std::string>& remarks) {
   FACET_TRY_VOID(check_options(options));
-  ThreadPool pool(threads_of(options));
+  ThreadPool pool(threads_or_all(options.threads));
   return planned(files, options, pool, available_memory(), remarks);
 }
 
 std::vector<std::string> what_would_fit(const ModelFiles& files, const LoadOptions& options, const MemoryPlan& plan) {
-  ThreadPool pool(threads_of(options));
+  ThreadPool pool(threads_or_all(options.threads));
   std::vector<std::string> advice;
   const auto fits = [&](const LoadOptions& changed) -> std::optional<MemoryPlan> {
     std::vector<std::string> remarks;

@@ -56,7 +56,7 @@ class VerifyRun {
   VerifyRun(const engine::ModelFiles& files, const Options& options)
       : files_(files),
         options_(options),
-        pool_(options.load.threads > 0 ? options.load.threads : usable_processors()),
+        pool_(threads_or_all(options.load.threads)),
         random_(kSeed) {}
 
   Result<Report> run();
