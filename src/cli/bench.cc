@@ -82,13 +82,7 @@ class BenchCommand {
   }
 
   Result<int> run() {
-    FACET_TRY_VOID(model_.take_model(words_));
-    if (!words_.empty())
-      return Error{.code = ErrorCode::invalid_argument,
-                   .what = "one model is measured, and no text",
-                   .where = "command line",
-                   .expected = "a model",
-                   .found = cat(words_.front(), " besides")};
+    FACET_TRY_VOID(model_.take_only_model(words_, "one model is measured, and no text"));
     if (json_ && csv_)
       return Error{.code = ErrorCode::invalid_argument,
                    .what = "two forms of output are asked for",

@@ -119,6 +119,16 @@ Result<void> ModelOptions::take_model(std::vector<std::string>& words) {
   return {};
 }
 
+Result<void> ModelOptions::take_only_model(std::vector<std::string>& words, const char* otherwise) {
+  FACET_TRY_VOID(take_model(words));
+  if (words.empty()) return {};
+  return Error{.code = ErrorCode::invalid_argument,
+               .what = otherwise,
+               .where = "command line",
+               .expected = "a model",
+               .found = cat(words.front(), " besides")};
+}
+
 LoadOptions ModelOptions::load_options() const {
   LoadOptions options = load;
   options.skip_work = !no_skip;

@@ -37,6 +37,8 @@ struct ModelOptions {
   // a path: a model that -hf names is fetched where absent, another name of the hub is looked up in the cache. Errors:
   // invalid_argument, not_found, those of the hub.
   Result<void> take_model(std::vector<std::string>& words);
+  // For commands that take a model and no text; otherwise: the error's words where another word is left over.
+  Result<void> take_only_model(std::vector<std::string>& words, const char* otherwise);
   LoadOptions load_options() const;
 
  private:

@@ -39,13 +39,7 @@ class Plan {
   }
 
   Result<int> run() {
-    FACET_TRY_VOID(model_.take_model(words_));
-    if (!words_.empty())
-      return Error{.code = ErrorCode::invalid_argument,
-                   .what = "one model is planned, and no text",
-                   .where = "command line",
-                   .expected = "a model",
-                   .found = cat(words_.front(), " besides")};
+    FACET_TRY_VOID(model_.take_only_model(words_, "one model is planned, and no text"));
     program_bytes_ = engine::held_memory();
     FACET_TRY_VOID(make());
     if (json_) {

@@ -67,13 +67,7 @@ class VerifyCommand {
   }
 
   Result<int> run() {
-    FACET_TRY_VOID(model_.take_model(words_));
-    if (!words_.empty())
-      return Error{.code = ErrorCode::invalid_argument,
-                   .what = "one model is verified",
-                   .where = "command line",
-                   .expected = "a model",
-                   .found = cat(words_.front(), " besides")};
+    FACET_TRY_VOID(model_.take_only_model(words_, "one model is verified"));
     options_.rows = full_ ? verify::Rows::all : verify::Rows::sampled;
     options_.load.exact = act_ == "f32";
     const Interrupt interrupt;

@@ -84,13 +84,6 @@ class Collector : public ops::Observer {
   std::map<std::pair<int, LinearRole>, Sums> sums_;
 };
 
-class NoResults : public ResultSink {
- public:
-  void logits(int32_t, std::span<const float>) override {}
-  void hidden(int32_t, std::span<const float>) override {}
-  void logprob(int32_t, float) override {}
-};
-
 // One chunk in a sequence of its own, batch by batch.
 Result<void> run_chunk(model::Gemma& model, std::span<const Token> tokens) {
   FACET_TRY(const SeqId id, model.create_sequence());

@@ -8,18 +8,6 @@
 namespace facet::engine {
 namespace {
 
-// Hands the loader's progress to the caller's function.
-class CallbackProgress : public Progress {
- public:
-  explicit CallbackProgress(const ProgressCallback& callback) : callback_(callback) {}
-  bool update(std::string_view phase, int64_t done, int64_t total) override {
-    return !callback_ || callback_(phase, done, total);
-  }
-
- private:
-  const ProgressCallback& callback_;
-};
-
 // What is tried to make a model fit, the largest first.
 constexpr const char* kKvTypes[] = {"bf16", "int8"};
 constexpr const char* kQuants[] = {"Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"};

@@ -3,14 +3,28 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/progress.h"
 #include "engine/memory_plan.h"
 #include "engine/model_files.h"
 #include "facet/engine.h"
 #include "model/gemma.h"
 
 namespace facet::engine {
+
+// Hands the loader's progress to the caller's function, which must outlive it and may be empty.
+class CallbackProgress : public Progress {
+ public:
+  explicit CallbackProgress(const ProgressCallback& callback) : callback_(callback) {}
+  bool update(std::string_view phase, int64_t done, int64_t total) override {
+    return !callback_ || callback_(phase, done, total);
+  }
+
+ private:
+  const ProgressCallback& callback_;
+};
 
 struct LoadedGemma {
   std::unique_ptr<model::Gemma> model;

@@ -68,4 +68,12 @@ class ResultSink {
   virtual void logprob(int32_t output, float value) = 0;
 };
 
+// For passes that are run for what they leave in the cache, or show to an observer.
+class NoResults : public ResultSink {
+ public:
+  void logits(int32_t, std::span<const float>) override {}
+  void hidden(int32_t, std::span<const float>) override {}
+  void logprob(int32_t, float) override {}
+};
+
 }  // namespace facet

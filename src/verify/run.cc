@@ -22,25 +22,6 @@ constexpr int32_t kFreshRows = 6, kLateRows = 9;
 constexpr int64_t kMostRows = 16;
 constexpr uint64_t kSeed = 20260401;
 
-class NoResults : public ResultSink {
- public:
-  void logits(int32_t, std::span<const float>) override {}
-  void hidden(int32_t, std::span<const float>) override {}
-  void logprob(int32_t, float) override {}
-};
-
-// Hands the loader's progress to the caller's function.
-class CallbackProgress : public Progress {
- public:
-  explicit CallbackProgress(const ProgressCallback& callback) : callback_(callback) {}
-  bool update(std::string_view phase, int64_t done, int64_t total) override {
-    return !callback_ || callback_(phase, done, total);
-  }
-
- private:
-  const ProgressCallback& callback_;
-};
-
 Error cancelled() { return {.code = ErrorCode::cancelled, .what = "verification was stopped"}; }
 
 // Positions before the late rows: beyond the window and a group of keys, and so that these rows cross the border of a
@@ -54,10 +35,7 @@ int64_t history_of(const model::Config& config) {
 class VerifyRun {
  public:
   VerifyRun(const engine::ModelFiles& files, const Options& options)
-      : files_(files),
-        options_(options),
-        pool_(threads_or_all(options.load.threads)),
-        random_(kSeed) {}
+      : files_(files), options_(options), pool_(threads_or_all(options.load.threads)), random_(kSeed) {}
 
   Result<Report> run();
 
@@ -106,7 +84,7 @@ Result<void> VerifyRun::load() {
   kv_.context = history_of(files_.config) + kMostRows;
   kv_.sequences = 2;
   kv_.fork_rewind = -1;
-  CallbackProgress progress(options_.load.progress);
+  engine::CallbackProgress progress(options_.load.progress);
   const model::GemmaOptions gemma{.arithmetic = options_.load.exact ? Arithmetic::f32 : Arithmetic::fast,
                                   .kernels = &kernels_,
                                   .pool = &pool_,

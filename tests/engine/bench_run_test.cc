@@ -28,13 +28,6 @@ class Products : public ops::Observer {
   int last_attention = -1;
 };
 
-class NoResults : public ResultSink {
- public:
-  void logits(int32_t, std::span<const float>) override {}
-  void hidden(int32_t, std::span<const float>) override {}
-  void logprob(int32_t, float) override {}
-};
-
 Result<void> run_rows(model::Gemma& model, bool wants_logits, Skip skip) {
   FACET_TRY(const SeqId id, model.create_sequence());
   const std::vector<Token> tokens = {1, 2, 3, 4, 5};

@@ -16,13 +16,6 @@ using testing::bytes_allocated;
 using testing::bytes_of_address_space;
 using testing::TinyKind;
 
-class Forget : public ResultSink {
- public:
-  void logits(int32_t, std::span<const float>) override {}
-  void hidden(int32_t, std::span<const float>) override {}
-  void logprob(int32_t, float) override {}
-};
-
 // Bytes that a pass of `rows` tokens behind `length` allocates.
 int64_t bytes_of_pass(Gemma& model, SeqId id, int64_t length, int64_t rows) {
   const std::vector<Token> tokens(static_cast<size_t>(rows), 5);
@@ -30,7 +23,7 @@ int64_t bytes_of_pass(Gemma& model, SeqId id, int64_t length, int64_t rows) {
   std::iota(positions.begin(), positions.end(), static_cast<int32_t>(length));
   const SeqRange range{.sequence = id, .first_row = 0, .rows = static_cast<int32_t>(rows)};
   const OutputRow output{.row = static_cast<int32_t>(rows) - 1, .want = Want::both};
-  Forget sink;
+  NoResults sink;
   const Batch batch{.tokens = tokens,
                     .positions = positions,
                     .sequences = {&range, 1},
