@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "convert/quantize.h"
 #include "kernels/table.h"
 #include "support/expect.h"
 #include "support/paths.h"
@@ -124,6 +126,20 @@ inline Distance distance(std::span<const float> a, std::span<const float> b, siz
   found.largest = worst / peak;
   found.root_mean = std::sqrt(squares / all);
   return found;
+}
+
+inline void print(const std::filesystem::path& file, const Distance& found) {
+  std::cout << "  " << file.filename().string() << ": largest " << found.largest << ", root mean square "
+            << found.root_mean << ", divergence " << found.divergence << '\n';
+}
+
+inline void quantise(const std::filesystem::path& in, const std::filesystem::path& out, convert::FileType type,
+                     ThreadPool& pool) {
+  const Result<formats::Checkpoint> checkpoint = formats::Checkpoint::open(in);
+  ASSERT_OK(checkpoint);
+  convert::QuantizeOptions options;
+  options.recipe.file = type;
+  ASSERT_OK(convert::quantize(*checkpoint, out, options, pool));
 }
 
 }  // namespace facet::testing

@@ -3,9 +3,8 @@
 //
 // What is asked of a type. Our float arithmetic with the peer's GELU (peer.h) is the measure, so what is left is how
 // the peer multiplies:
-// - F32: the same products in another order, 1e-6 a layer, which random weights amplify, and a half of GELU's table
-// that
-//   falls the other way now and then.
+// - F32: the same products in another order, 1e-6 a layer, which random weights amplify; and now and then a half of
+//   GELU's table falls the other way.
 // - F16, BF16: the peer rounds activations to 11 and 8 bits; our fast arithmetic rounds them to 8.
 // - blocks: the peer rounds activations to int8, per 32 values, per 256 for K types; our fast arithmetic per 32.
 // How far such roundings go depends on the model (experts are chosen otherwise, errors are amplified), so the distance
@@ -17,7 +16,6 @@
 #include <vector>
 
 #include "convert/convert.h"
-#include "convert/quantize.h"
 #include "convert/split.h"
 #include "engine/trace.h"
 #include "peer/peer.h"
@@ -48,11 +46,7 @@ class Peer : public ::testing::Test {
   }
   fs::path quantised(const fs::path& in, const convert::FileTypeInfo& type) {
     const fs::path out = path(cat(in.stem(), '-', type.name, ".gguf"));
-    const Result<formats::Checkpoint> checkpoint = formats::Checkpoint::open(in);
-    EXPECT_OK(checkpoint);
-    convert::QuantizeOptions options;
-    options.recipe.file = type.type;
-    EXPECT_OK(convert::quantize(*checkpoint, out, options, pool_));
+    quantise(in, out, type.type, pool_);
     return out;
   }
 
@@ -76,21 +70,27 @@ class Peer : public ::testing::Test {
     return {ids.begin(), ids.end()};
   }
 
-  // The same file in both: how far the peer, and our fast arithmetic, are from our float arithmetic.
-  struct Comparison {
+  // The same file in both: how far the peer is from our float arithmetic.
+  Distance compare(const std::string& model, const fs::path& file) { return compare(model, file, ours(model, file)); }
+  Distance compare(const std::string& model, const fs::path& file, const engine::GoldenTensor& exact) {
+    const Distance found = distance(peer_logits(file, tokens(model)), exact.floats, static_cast<size_t>(exact.cols()));
+    print(file, found);
+    return found;
+  }
+
+  // And how far our fast arithmetic is.
+  struct Roundings {
     Distance peer, fast;
-    double roundings() const { return peer.root_mean / fast.root_mean; }  // the peer's, in units of ours
+    double ratio() const { return peer.root_mean / fast.root_mean; }
   };
-  Comparison compare(const std::string& model, const fs::path& file) {
+  Roundings roundings(const std::string& model, const fs::path& file) {
     const engine::GoldenTensor exact = ours(model, file);
-    const auto width = static_cast<size_t>(exact.cols());
-    const Comparison found = {
-        .peer = distance(peer_logits(file, tokens(model)), exact.floats, width),
-        .fast = distance(ours(model, file, Arithmetic::fast).floats, exact.floats, width),
+    const engine::GoldenTensor fast = ours(model, file, Arithmetic::fast);
+    const Roundings found = {
+        .peer = compare(model, file, exact),
+        .fast = distance(fast.floats, exact.floats, static_cast<size_t>(exact.cols())),
     };
-    std::cout << "  " << file.filename().string() << ": largest " << found.peer.largest << ", root mean square "
-              << found.peer.root_mean << ", divergence " << found.peer.divergence << " (fast: " << found.fast.root_mean
-              << ", " << found.fast.divergence << ") RATIO " << found.roundings() << '\n';
+    std::cout << "    " << found.ratio() << " of fast arithmetic\n";
     return found;
   }
 
@@ -107,10 +107,10 @@ double roundings_allowed(std::string_view model) { return model.ends_with("moe")
 
 TEST_F(Peer, RunsConvertedModels) {
   for (const char* model : kModels) {
-    EXPECT_LE(compare(model, converted(model, DType::f32)).peer.largest, kF32) << model;
-    const Comparison brain = compare(model, converted(model, DType::bf16));
-    EXPECT_LE(brain.roundings(), roundings_allowed(model)) << model;
-    EXPECT_LE(compare(model, converted(model, DType::f16)).peer.root_mean, brain.fast.root_mean) << model;
+    EXPECT_LE(compare(model, converted(model, DType::f32)).largest, kF32) << model;
+    const Roundings brain = roundings(model, converted(model, DType::bf16));
+    EXPECT_LE(brain.ratio(), roundings_allowed(model)) << model;
+    EXPECT_LE(compare(model, converted(model, DType::f16)).root_mean, brain.fast.root_mean) << model;
   }
 }
 
@@ -123,7 +123,7 @@ TEST_F(Peer, RunsQuantisedModels) {
       if (type.type == q2_k_s || info(type.base).block == 1) continue;  // needs importance; no blocks
       if (!few && std::string_view(model) != "wide" && std::string_view(model) != "wide-moe") continue;
       const fs::path file = quantised(source, type);
-      EXPECT_LE(compare(model, file).roundings(), roundings_allowed(model)) << model << ' ' << type.name;
+      EXPECT_LE(roundings(model, file).ratio(), roundings_allowed(model)) << model << ' ' << type.name;
       fs::remove(file);
     }
   }
@@ -151,7 +151,7 @@ TEST_F(Peer, QuantisesFilesThatRunHere) {
       }
       if (ours(model, own).floats != ours(model, theirs).floats) {
         std::cout << "  " << model << ' ' << type.name << ": other weights than ours\n";
-        EXPECT_LE(compare(model, theirs).roundings(), roundings_allowed(model)) << model << ' ' << type.name;
+        EXPECT_LE(roundings(model, theirs).ratio(), roundings_allowed(model)) << model << ' ' << type.name;
       }
       fs::remove(own);
     }
