@@ -8,14 +8,16 @@
 #include <limits>
 #include <vector>
 
-#include "base/random.h"
 #include "kernels/kv_layout.h"
 #include "kernels/table.h"
 #include "support/kernel_tables.h"
+#include "support/random_row.h"
 #include "tensor/half.h"
 
 namespace facet::kernels {
 namespace {
+
+using testing::random_row;
 
 constexpr double kUnit = 0x1p-24;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -31,13 +33,6 @@ struct Sum {
     size += std::fabs(product);
   }
 };
-
-std::vector<float> random_row(int64_t n, float size, uint64_t seed) {
-  Random random(seed);
-  std::vector<float> row(static_cast<size_t>(n));
-  for (float& x : row) x = static_cast<float>(2 * random.uniform() - 1) * size;
-  return row;
-}
 
 float stored(DType type, float x) {
   if (type == DType::f16) return half_to_float(float_to_half(x));

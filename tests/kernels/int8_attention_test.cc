@@ -8,25 +8,20 @@
 #include <span>
 #include <vector>
 
-#include "base/random.h"
 #include "kernels/kv_layout.h"
 #include "kernels/table.h"
 #include "support/kernel_tables.h"
+#include "support/random_row.h"
 
 namespace facet::kernels {
 namespace {
+
+using testing::random_row;
 
 constexpr double kUnit = 0x1p-24;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr int64_t kHeadDims[] = {1, 7, 8, 16, 31, 32, 48, 72, 256, 512};
-
-std::vector<float> random_row(int64_t n, float size, uint64_t seed) {
-  Random random(seed);
-  std::vector<float> row(static_cast<size_t>(n));
-  for (float& x : row) x = static_cast<float>(2 * random.uniform() - 1) * size;
-  return row;
-}
 
 const KvType& int8_of(const Table& table) { return *table.kv(DType::i8); }
 

@@ -9,25 +9,20 @@
 #include <limits>
 #include <vector>
 
-#include "base/random.h"
 #include "kernels/table.h"
 #include "support/kernel_tables.h"
+#include "support/random_row.h"
 #include "tensor/half.h"
 
 namespace facet::kernels {
 namespace {
 
+using testing::random_row;
+
 constexpr double kUnit = 0x1p-24;
 constexpr double kTiny = 0x1p-149;  // rounding among the subnormals
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kLengths[] = {0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 255, 4099};
-
-std::vector<float> random_row(int64_t n, float size, uint64_t seed) {
-  Random random(seed);
-  std::vector<float> row(static_cast<size_t>(n));
-  for (float& x : row) x = static_cast<float>(2 * random.uniform() - 1) * size;
-  return row;
-}
 
 // Calls check(table, n, offset) for all tables, lengths and a few alignments.
 template <class Check>

@@ -39,8 +39,9 @@ int64_t bytes_of_pass(Gemma& model, SeqId id, int64_t length, int64_t rows) {
   return after - before;
 }
 
-TEST(Gemma, APassAllocatesNothing) {
-  constexpr int64_t kRows = 8;
+// Calls check(checkpoint, config, arithmetic, pool) for every kind of tiny model in both arithmetics.
+template <class Check>
+void with_tiny_models(const Check& check) {
   for (const TinyKind kind : {TinyKind::per_layer, TinyKind::dense, TinyKind::experts}) {
     for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::fast}) {
       const testing::TemporaryFolder folder;
@@ -50,51 +51,51 @@ TEST(Gemma, APassAllocatesNothing) {
       const Result<Config> config = read_config(*checkpoint);
       ASSERT_OK(config);
       ThreadPool pool(1);
-      const Result<std::unique_ptr<Gemma>> model = Gemma::load(
-          *checkpoint, *config, {.arithmetic = arithmetic, .pool = &pool, .kv = {}, .max_batch_rows = kRows});
-      ASSERT_OK(model);
-      const Result<SeqId> id = (*model)->create_sequence();
-      ASSERT_OK(id);
-      int64_t length = 0;
-      for (const int64_t rows : {kRows, int64_t{3}}) {
-        EXPECT_EQ(bytes_of_pass(**model, *id, length, rows), 0) << rows << " rows";
-        length += rows;
-      }
-      for (int step = 0; step < 130; ++step)  // over two borders of blocks
-        ASSERT_EQ(bytes_of_pass(**model, *id, length++, 1), 0) << "step " << step;
+      check(*checkpoint, *config, arithmetic, pool);
     }
   }
 }
 
+TEST(Gemma, APassAllocatesNothing) {
+  static constexpr int64_t kRows = 8;
+  with_tiny_models([](const formats::Checkpoint& checkpoint, const Config& config, Arithmetic arithmetic,
+                      ThreadPool& pool) {
+    const Result<std::unique_ptr<Gemma>> model =
+        Gemma::load(checkpoint, config, {.arithmetic = arithmetic, .pool = &pool, .kv = {}, .max_batch_rows = kRows});
+    ASSERT_OK(model);
+    const Result<SeqId> id = (*model)->create_sequence();
+    ASSERT_OK(id);
+    int64_t length = 0;
+    for (const int64_t rows : {kRows, int64_t{3}}) {
+      EXPECT_EQ(bytes_of_pass(**model, *id, length, rows), 0) << rows << " rows";
+      length += rows;
+    }
+    for (int step = 0; step < 130; ++step)  // over two borders of blocks
+      ASSERT_EQ(bytes_of_pass(**model, *id, length++, 1), 0) << "step " << step;
+  });
+}
+
 // Batches and contexts so large that weights and the heap are nothing beside them.
 TEST(Gemma, LoadingTakesTheBytesThatItWasSaidToNeed) {
-  for (const TinyKind kind : {TinyKind::per_layer, TinyKind::dense, TinyKind::experts}) {
-    for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::fast}) {
-      const testing::TemporaryFolder folder;
-      testing::write_tiny_model(folder.path(), {.kind = kind});
-      const Result<formats::Checkpoint> checkpoint = formats::Checkpoint::open(folder.path());
-      ASSERT_OK(checkpoint);
-      const Result<Config> config = read_config(*checkpoint);
-      ASSERT_OK(config);
-      ThreadPool pool(1);
-      const GemmaOptions options{.arithmetic = arithmetic,
-                                 .pool = &pool,
-                                 .kv = {.context = 1 << 16, .sequences = 5, .fork_rewind = 64},
-                                 .max_batch_rows = 1 << 15};
-      const Result<ModelBytes> needed = Gemma::bytes_needed(*checkpoint, *config, options);
-      ASSERT_OK(needed);
-      const int64_t before = bytes_of_address_space();
-      const Result<std::unique_ptr<Gemma>> model = Gemma::load(*checkpoint, *config, options);
-      const double taken = static_cast<double>(bytes_of_address_space() - before);
-      ASSERT_OK(model);
-      EXPECT_EQ(needed->weights, (*model)->weight_bytes());
-      EXPECT_GT(needed->tables, 0);
-      const int64_t buffers = needed->kv_sliding + needed->kv_full + needed->scratch + needed->logits;
-      const double said = static_cast<double>(needed->weights + buffers);
-      EXPECT_GT(buffers, 20 * needed->weights);
-      EXPECT_NEAR(taken, said, said / 50);
-    }
-  }
+  with_tiny_models(
+      [](const formats::Checkpoint& checkpoint, const Config& config, Arithmetic arithmetic, ThreadPool& pool) {
+        const GemmaOptions options{.arithmetic = arithmetic,
+                                   .pool = &pool,
+                                   .kv = {.context = 1 << 16, .sequences = 5, .fork_rewind = 64},
+                                   .max_batch_rows = 1 << 15};
+        const Result<ModelBytes> needed = Gemma::bytes_needed(checkpoint, config, options);
+        ASSERT_OK(needed);
+        const int64_t before = bytes_of_address_space();
+        const Result<std::unique_ptr<Gemma>> model = Gemma::load(checkpoint, config, options);
+        const double taken = static_cast<double>(bytes_of_address_space() - before);
+        ASSERT_OK(model);
+        EXPECT_EQ(needed->weights, (*model)->weight_bytes());
+        EXPECT_GT(needed->tables, 0);
+        const int64_t buffers = needed->kv_sliding + needed->kv_full + needed->scratch + needed->logits;
+        const double said = static_cast<double>(needed->weights + buffers);
+        EXPECT_GT(buffers, 20 * needed->weights);
+        EXPECT_NEAR(taken, said, said / 50);
+      });
 }
 
 }  // namespace
