@@ -41,10 +41,12 @@ class WritingSink : public ResultSink {
   explicit WritingSink(std::vector<runtime::Sampler> samplers) : samplers_(std::move(samplers)) {
     chosen_.resize(samplers_.size());
   }
-  void logits(int32_t output, std::span<const float> values) override {
-    if (samplers_.empty() || !error_.ok()) return;
+  void logits(int32_t, std::span<const float>) override {}
+  void logit_row(int32_t output, Logits& row) override {
+    if (samplers_.empty()) return logits(output, row.values());  // made, as for anybody who wants logits
+    if (!error_.ok()) return;
     const size_t i = static_cast<size_t>(output);
-    const Result<runtime::Sampled> sampled = samplers_[i].sample(values);
+    const Result<runtime::Sampled> sampled = samplers_[i].sample(row);
     if (sampled.ok()) chosen_[i] = sampled->token;
     if (!sampled.ok()) error_ = sampled.error();
   }

@@ -154,6 +154,20 @@ struct Lanes {
     FACET_UNROLL for (int i = 0; i < 4; ++i) a.part[i] = _mm256_max_pd(a.part[i], b.part[i]);
     return a;
   }
+  FACET_INLINE static Doubles double_times_power(Doubles a, Doubles b) {
+    const __m256i bias = _mm256_set1_epi64x(1023);
+    FACET_UNROLL for (int i = 0; i < 4; ++i) {
+      const __m256i exponent = _mm256_slli_epi64(_mm256_add_epi64(_mm256_castpd_si256(b.part[i]), bias), 52);
+      a.part[i] = _mm256_mul_pd(a.part[i], _mm256_castsi256_pd(exponent));
+    }
+    return a;
+  }
+  FACET_INLINE static Doubles double_zero_below(Doubles a, Doubles b, double bound) {
+    const __m256d all = _mm256_set1_pd(bound);
+    FACET_UNROLL for (int i = 0; i < 4; ++i) a.part[i] =
+        _mm256_andnot_pd(_mm256_cmp_pd(b.part[i], all, _CMP_LT_OQ), a.part[i]);
+    return a;
+  }
   FACET_INLINE static Doubles double_round(Doubles x) {
     FACET_UNROLL for (int i = 0; i < 4; ++i) x.part[i] = _mm256_round_pd(x.part[i], kNearest);
     return x;

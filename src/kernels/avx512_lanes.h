@@ -91,6 +91,19 @@ struct Lanes {
   FACET_INLINE static Doubles double_max(Doubles a, Doubles b) {
     return {_mm512_max_pd(a.low, b.low), _mm512_max_pd(a.high, b.high)};
   }
+  FACET_INLINE static __m512d power(__m512d b) {
+    return _mm512_castsi512_pd(
+        _mm512_slli_epi64(_mm512_add_epi64(_mm512_castpd_si512(b), _mm512_set1_epi64(1023)), 52));
+  }
+  FACET_INLINE static Doubles double_times_power(Doubles a, Doubles b) {
+    return {_mm512_mul_pd(a.low, power(b.low)), _mm512_mul_pd(a.high, power(b.high))};
+  }
+  FACET_INLINE static __m512d zero_below(__m512d a, __m512d b, double bound) {
+    return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(b, _mm512_set1_pd(bound), _CMP_NLT_UQ), a);
+  }
+  FACET_INLINE static Doubles double_zero_below(Doubles a, Doubles b, double bound) {
+    return {zero_below(a.low, b.low, bound), zero_below(a.high, b.high, bound)};
+  }
   FACET_INLINE static Doubles double_round(Doubles x) {
     return {_mm512_roundscale_pd(x.low, kNearest), _mm512_roundscale_pd(x.high, kNearest)};
   }

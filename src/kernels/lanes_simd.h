@@ -4,7 +4,8 @@
 //
 // V has: Floats (16), Doubles (16); zero, set1, load, store, add, sub, mul, div, fma (a b + c), fnma (c - a b);
 // min, max (the second operand where one is NaN); round (nearest even), scale_by_power (x 2^n); widen, narrow, and
-// double_… of set1, add, mul, fma, fnma, round, min, max, store; magnitude (|x|), max_bits (as integers).
+// double_… of set1, add, mul, fma, fnma, round, min, max, store, times_power (a 2^k; the low bits of b are those of k),
+// zero_below (0 where b is below a number, else a); magnitude (|x|), max_bits (as integers).
 #pragma once
 
 #include "kernels/inline.h"
@@ -40,18 +41,25 @@ FACET_INLINE float max_lane(typename V::Floats value) {
 }
 
 // The largest of magnitudes, collected by max_bits: compared as integers, infinity follows the numbers and NaN follows
-// infinity, so none is lost. NaN where one is not finite.
+// infinity, so none is lost.
 template <class V>
-FACET_INLINE float finite_lane(typename V::Floats magnitudes) {
+FACET_INLINE float most_lane(typename V::Floats magnitudes) {
   float lanes[kLanes];
   V::store(lanes, magnitudes);
   uint32_t bits[kLanes];
   std::memcpy(bits, lanes, sizeof(bits));
   uint32_t max = 0;
   for (uint32_t value : bits) max = max > value ? max : value;
-  float largest;
-  std::memcpy(&largest, &max, sizeof(largest));
-  return max < 0x7f800000u ? largest : std::numeric_limits<float>::quiet_NaN();
+  float most;
+  std::memcpy(&most, &max, sizeof(most));
+  return most;
+}
+
+// The same, but NaN where one is not finite.
+template <class V>
+FACET_INLINE float finite_lane(typename V::Floats magnitudes) {
+  const float most = most_lane<V>(magnitudes);
+  return most < std::numeric_limits<float>::infinity() ? most : std::numeric_limits<float>::quiet_NaN();
 }
 
 template <class V>
@@ -111,6 +119,25 @@ FACET_INLINE typename V::Floats exp_of_doubles(typename V::Doubles x) {
   const typename V::Doubles n = V::double_round(V::double_mul(x, V::double_set1(1.442695040888963407)));
   const typename V::Floats r = V::narrow(V::double_fnma(n, V::double_set1(0.693147180559945309), x));
   return V::scale_by_power(V::fma(exp_slope<V>(r), r, V::set1(1.0f)), V::narrow(n));
+}
+
+// exp_nonpositive of base/exponential.h, operation by operation: the same bits.
+template <class V>
+FACET_INLINE typename V::Doubles exp_nonpositive(typename V::Doubles x) {
+  using Doubles = typename V::Doubles;
+  const Doubles inside = V::double_max(x, V::double_set1(-700));
+  const Doubles shifted =
+      V::double_add(V::double_mul(inside, V::double_set1(0x1.71547652b82fep0)), V::double_set1(0x1.8p52));
+  const Doubles k = V::double_add(shifted, V::double_set1(-0x1.8p52));
+  const Doubles high = V::double_mul(k, V::double_set1(-0x1.62e42fee00000p-1));
+  const Doubles low = V::double_mul(k, V::double_set1(-0x1.a39ef35793c76p-33));
+  const Doubles r = V::double_add(V::double_add(inside, high), low);
+  constexpr double kFactors[] = {
+      1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
+      1.0 / 120,       1.0 / 24,       1.0 / 6,       0.5,          1.0,         1.0};
+  Doubles p = V::double_set1(1.0 / 6227020800);
+  FACET_UNROLL for (const double factor : kFactors) p = V::double_add(V::double_mul(p, r), V::double_set1(factor));
+  return V::double_zero_below(V::double_times_power(p, shifted), x, -700);
 }
 
 }  // namespace facet::kernels::simd

@@ -66,6 +66,41 @@ struct RowKernels {
     return max_lane<V>(max);
   }
 
+  static void block_maxima(float* maxima, const float* x, int64_t n) {
+    for (int64_t first = 0; first < n; first += kLogitBlock) {
+      Floats max = V::set1(kNothing), magnitude = V::zero();
+      for (int64_t i = first; i < n && i < first + kLogitBlock; i += kLanes) {
+        const Floats value = load<V>(x + i, n - i, kNothing);
+        max = V::max(value, max);
+        magnitude = V::max_bits(magnitude, V::magnitude(value));
+      }
+      *maxima++ = std::isnan(most_lane<V>(magnitude)) ? std::numeric_limits<float>::quiet_NaN() : max_lane<V>(max);
+    }
+  }
+
+  // The operations of the scalar twin, 16 values at a time.
+  static double total_weight(const float* x, const uint64_t* set, int64_t n, float max, double scale) {
+    const Doubles shift = V::double_set1(-static_cast<double>(max)), factor = V::double_set1(scale);
+    double sums[4] = {};
+    for (int64_t i = 0; i < n; i += kLanes) {
+      const uint64_t bits = set[i / kLogitBlock] >> (i % kLogitBlock) & 0xffff;
+      if (bits == 0) continue;
+      Floats value = load<V>(x + i, n - i, kNothing);
+      if (bits != 0xffff) {
+        float lanes[kLanes];
+        V::store(lanes, value);
+        for (int lane = 0; lane < kLanes; ++lane)
+          if ((bits >> lane & 1) == 0) lanes[lane] = kNothing;
+        value = V::load(lanes);
+      }
+      double weights[kLanes];
+      V::double_store(weights, exp_nonpositive<V>(V::double_mul(V::double_add(V::widen(value), shift), factor)));
+      for (int lane = 0; lane < kLanes; lane += 4)
+        for (int j = 0; j < 4; ++j) sums[j] += weights[lane + j];
+    }
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  }
+
   static void softmax(float* x, int64_t n) {
     const Floats max = V::set1(largest(x, n));
     Doubles sum = V::double_set1(0);
@@ -198,6 +233,8 @@ struct RowKernels {
     table.scale = scale;
     table.multiply = multiply;
     table.dot = dot;
+    table.block_maxima = block_maxima;
+    table.total_weight = total_weight;
     table.log_sum_exp = log_sum_exp;
     table.quantize_q8 = quantize_q8;
     table.round_bf16 = round_bf16;

@@ -36,6 +36,20 @@ float largest(const float* x, int64_t n) {
   return largest;
 }
 
+void block_maxima(float* maxima, const float* x, int64_t n) {
+  for (int64_t first = 0; first < n; first += kLogitBlock) {
+    float max = -std::numeric_limits<float>::infinity();
+    for (int64_t i = first; i < std::min(n, first + kLogitBlock); ++i)
+      if (x[i] > max || std::isnan(x[i])) max = x[i];  // nothing is larger than NaN
+    *maxima++ = max;
+  }
+}
+
+double total_weight(const float* x, const uint64_t* set, int64_t n, float max, double scale) {
+  const size_t words = static_cast<size_t>(logit_blocks(n));
+  return facet::total_weight({x, static_cast<size_t>(n)}, {set, words}, max, scale);
+}
+
 void softmax(float* x, int64_t n) {
   const double max = static_cast<double>(largest(x, n));
   double sum = 0;
@@ -132,6 +146,8 @@ void add_row_kernels(Table& table) {
   table.scale = scale;
   table.multiply = multiply;
   table.dot = dot;
+  table.block_maxima = block_maxima;
+  table.total_weight = total_weight;
   table.log_sum_exp = log_sum_exp;
   table.quantize_q8 = quantize_q8;
   table.round_bf16 = round_bf16;

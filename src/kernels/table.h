@@ -16,6 +16,7 @@
 
 #include "kernels/quantize.h"
 #include "tensor/dtype.h"
+#include "tensor/logits.h"
 
 namespace facet::kernels {
 
@@ -137,6 +138,10 @@ struct Table {
   void (*scale)(float* y, float s, int64_t n);
   void (*multiply)(float* y, const float* x, int64_t n);
   float (*dot)(const float* a, const float* b, int64_t n);
+  // maxima[b] = the largest of x[64 b] … x[64 b + 63], of fewer at the end; NaN where one of them is NaN.
+  void (*block_maxima)(float* maxima, const float* x, int64_t n);
+  // total_weight() of tensor/logits.h: n values, a bit each in `set`. The same bits in every tier.
+  double (*total_weight)(const float* x, const uint64_t* set, int64_t n, float max, double scale);
   // log(Σ exp(x)) of n logits: for log-probabilities.
   float (*log_sum_exp)(const float* x, int64_t n);
 

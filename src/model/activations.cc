@@ -56,7 +56,9 @@ Result<Activations> Activations::allocate(const Context& ctx, const Config& conf
   FACET_TRY_VOID(take(a.ple_gate, t, config.ple_width));
   for (Matrix<float>* m : {&a.cos_sliding, &a.sin_sliding}) FACET_TRY_VOID(take(*m, t, sliding_dim / 2));
   for (Matrix<float>* m : {&a.cos_full, &a.sin_full}) FACET_TRY_VOID(take(*m, t, full_dim / 2));
-  FACET_TRY_VOID(take(a.logits, std::min(t, kLogitRows), config.vocab_size));
+  const int64_t logit_rows = std::min(t, kLogitRows), logit_blocks = facet::logit_blocks(config.vocab_size);
+  FACET_TRY_VOID(take(a.logits, logit_rows, config.vocab_size));
+  FACET_TRY_VOID(take(a.maxima, logit_rows, logit_blocks));
 
   FACET_TRY(a.x, ops::Operand::allocate(t, width, forms.x));
   FACET_TRY(a.attention, ops::Operand::allocate(t, q_width, forms.attention));
@@ -76,21 +78,24 @@ Result<Activations> Activations::allocate(const Context& ctx, const Config& conf
   for (std::vector<Token>* list : {&a.tokens, &a.ple_tokens}) list->reserve(n);
   for (std::vector<ops::QueryRow>* list : {&a.sees_sliding, &a.sees_full}) list->reserve(n);
   a.views.reserve(n);
-  a.row.resize(static_cast<size_t>(std::max(config.vocab_size, width)));
+  a.hidden.resize(static_cast<size_t>(width));
+  a.logit_row.values.resize(static_cast<size_t>(config.vocab_size));
+  a.logit_row.bounds.resize(static_cast<size_t>(logit_blocks));
   return a;
 }
 
 int64_t Activations::bytes() const {
   int64_t sum = x.bytes() + attention.bytes() + ffn.bytes() + ple_input.bytes() + experts.bytes() + scores.bytes();
-  for (const Matrix<float>* m : {&h, &kept, &y, &z, &q, &k, &v, &attended, &gate, &up, &ple, &ple_context, &ple_gate,
-                                 &ple_kept, &cos_sliding, &sin_sliding, &cos_full, &sin_full, &logits})
+  for (const Matrix<float>* m :
+       {&h,   &kept,        &y,        &z,        &q,           &k,           &v,        &attended, &gate,   &up,
+        &ple, &ple_context, &ple_gate, &ple_kept, &cos_sliding, &sin_sliding, &cos_full, &sin_full, &logits, &maxima})
     sum += m->bytes();
   const auto add = [&](const auto& list) { sum += static_cast<int64_t>(list.capacity() * sizeof(list[0])); };
   for (const std::vector<int32_t>* list : {&rows, &positions, &output_rows, &picked}) add(*list);
   for (const std::vector<Token>* list : {&tokens, &ple_tokens}) add(*list);
   for (const std::vector<ops::QueryRow>* list : {&sees_sliding, &sees_full}) add(*list);
   add(views);
-  add(row);
+  for (const std::vector<float>* list : {&hidden, &logit_row.values, &logit_row.bounds}) add(*list);
   return sum;
 }
 

@@ -7,6 +7,7 @@
 #include "ops/attention.h"
 #include "ops/experts.h"
 #include "ops/linear.h"
+#include "ops/logits.h"
 
 namespace facet::model {
 
@@ -26,7 +27,7 @@ struct Activations {
   Matrix<float> ple, ple_context;    // (T, L P)
   Matrix<float> ple_gate, ple_kept;  // (T, P), (T, L P)
   Matrix<float> cos_sliding, sin_sliding, cos_full, sin_full;  // (T, d / 2)
-  Matrix<float> logits;                                        // (64, V)
+  Matrix<float> logits, maxima;                                // (64, V); the largest of every block (64, V / 64)
 
   ops::Operand x;                          // normed input of a sub-layer (T, D)
   ops::Operand attention, ffn, ple_input;  // inputs of the output, down and per-layer projections
@@ -39,7 +40,8 @@ struct Activations {
   std::vector<int32_t> output_rows;  // batch rows with outputs, each once
   std::vector<int32_t> picked;       // scratch of gathers
   std::vector<KvView> views;         // one per sequence
-  std::vector<float> row;            // one row on its way to the sink: max(V, D)
+  std::vector<float> hidden;         // (D) one row on its way to the sink
+  ops::LogitScratch logit_row;       // another
 };
 
 inline constexpr int64_t kLogitRows = 64;  // logits are made and handed over in slices of this many rows

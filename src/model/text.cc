@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/strings.h"
 #include "ops/elementwise.h"
@@ -204,30 +205,35 @@ size_t TextModel::deliver(Pass& pass, std::span<const int32_t> rows, size_t next
   Context& ctx = pass.ctx;
   const std::span<const OutputRow> outputs = pass.batch.outputs;
   size_t end = next;
-  bool wants_logits = false;
-  for (; end < outputs.size() && outputs[end].row <= rows.back(); ++end)
+  bool wants_logits = false, wants_all = ctx.observer != nullptr;
+  for (; end < outputs.size() && outputs[end].row <= rows.back(); ++end) {
     wants_logits |= outputs[end].want != Want::hidden;
+    wants_all |= outputs[end].want == Want::logprob;
+  }
 
   const Mat<float> hidden = a_.x.f32();  // (n, D)
   if (ctx.observer != nullptr) ctx.observer->tap("final_norm", -1, hidden, rows);
-  const Mat<float> logits = a_.logits.view(hidden.rows());
-  if (wants_logits) {
-    ops::linear(ctx, logits, a_.x, weights_.head, rows);  // (n, V)
-    if (config_.logit_softcap > 0) ops::softcap(ctx, logits, static_cast<float>(config_.logit_softcap));
+  const Mat<float> logits = a_.logits.view(hidden.rows()), maxima = a_.maxima.view(hidden.rows());
+  float cap = static_cast<float>(config_.logit_softcap);                        // what is still to be done; 0: nothing
+  if (wants_logits) ops::head(ctx, logits, maxima, a_.x, weights_.head, rows);  // (n, V)
+  if (wants_logits && wants_all) {
+    if (cap > 0) ops::softcap(ctx, logits, std::exchange(cap, 0.0f));
     if (ctx.observer != nullptr) ctx.observer->tap("logits", -1, logits, rows);
+    ops::block_maxima(ctx, maxima, logits);
   }
   int64_t i = 0;
   for (; next < end; ++next) {
     const OutputRow& out = outputs[next];
     while (rows[static_cast<size_t>(i)] != out.row) ++i;
     const int32_t number = static_cast<int32_t>(next);
-    const auto home = [&](Mat<const float> values) {
-      const std::span<float> row = std::span(a_.row).first(static_cast<size_t>(values.cols()));
-      ops::read(row, values.row_range(i, 1));
-      return std::span<const float>(row);
-    };
-    if (out.want == Want::logits || out.want == Want::both) sink.logits(number, home(logits));
-    if (out.want == Want::hidden || out.want == Want::both) sink.hidden(number, home(hidden));
+    if (out.want == Want::logits || out.want == Want::both) {
+      ops::LogitRow row(ctx, logits.row_range(i, 1), maxima.row_range(i, 1), cap, a_.logit_row);
+      sink.logit_row(number, row);
+    }
+    if (out.want == Want::hidden || out.want == Want::both) {
+      ops::read(a_.hidden, hidden.row_range(i, 1));
+      sink.hidden(number, a_.hidden);
+    }
     if (out.want == Want::logprob) sink.logprob(number, ops::logprob(ctx, logits, i, out.token));
   }
   return next;

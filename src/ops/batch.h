@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "tensor/logits.h"
 #include "tensor/token.h"
 #include "tensor/view.h"
 
@@ -64,6 +65,8 @@ class ResultSink {
  public:
   virtual ~ResultSink() = default;
   virtual void logits(int32_t output, std::span<const float> values) = 0;
+  // The same row while its values are still to be made: whoever chooses a token looks at a few of them.
+  virtual void logit_row(int32_t output, Logits& row) { logits(output, row.values()); }
   virtual void hidden(int32_t output, std::span<const float> values) = 0;
   virtual void logprob(int32_t output, float value) = 0;
 };
@@ -72,6 +75,7 @@ class ResultSink {
 class NoResults : public ResultSink {
  public:
   void logits(int32_t, std::span<const float>) override {}
+  void logit_row(int32_t, Logits&) override {}
   void hidden(int32_t, std::span<const float>) override {}
   void logprob(int32_t, float) override {}
 };

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kReliefSteps = 4;
 
-// Chooses a token the moment the logits are there: they are borrowed, and a megabyte need not be copied. history: the
+// Chooses a token the moment the logits are there: they are borrowed, and most of them need not be made. history: the
 // sequence's tokens, the rows that are running included.
 class ChoosingSink : public ResultSink {
  public:
@@ -24,6 +24,7 @@ class ChoosingSink : public ResultSink {
   void logits(int32_t, std::span<const float> values) override {
     chosen_.emplace(sampler_.sample(values, constraint_, history_));
   }
+  void logit_row(int32_t, Logits& row) override { chosen_.emplace(sampler_.sample(row, constraint_, history_)); }
   void hidden(int32_t, std::span<const float>) override {}
   void logprob(int32_t, float) override {}
 

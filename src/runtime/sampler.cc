@@ -2,20 +2,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
+#include "base/exponential.h"
 #include "base/strings.h"
-#include "runtime/exponential.h"
 
 namespace facet::runtime {
 namespace {
 
-Error not_finite(Token token, float value) {
+Error not_finite(const Candidate& bad) {
   return {.code = ErrorCode::non_finite,
           .what = "the model produced a logit that is not finite",
-          .where = cat("token id ", token),
-          .found = std::isnan(value) ? "nan" : "inf"};
+          .where = cat("token id ", bad.token),
+          .found = std::isnan(bad.logit) ? "nan" : "inf"};
 }
 
 }  // namespace
@@ -47,9 +48,9 @@ void Sampler::restrict_mask(Constraint* constraint) {
 }
 
 // The logits with bias and penalties, in a copy: the model's own are borrowed, and log-probabilities need them.
-std::span<const float> Sampler::adjusted(std::span<const float> logits, std::span<const Token> history) {
+Logits& Sampler::adjusted(Logits& logits, std::span<const Token> history) {
   if (!options_.adjust()) return logits;
-  std::ranges::copy(logits, row_.begin());
+  std::ranges::copy(logits.values(), row_.begin());
   for (const TokenBias& bias : options_.bias) {
     float& logit = row_[static_cast<size_t>(bias.token)];
     if (std::isinf(bias.bias))
@@ -59,15 +60,20 @@ std::span<const float> Sampler::adjusted(std::span<const float> logits, std::spa
   }
   if (options_.penalties.on()) penalize(options_.penalties, history, *numbers_, row_);
   if (options_.dry.on()) penalize(options_.dry, breakers_, history, *numbers_, repeats_, row_);
-  return row_;
+  adjusted_.set(row_);
+  return adjusted_;
 }
 
 Result<Sampled> Sampler::sample(std::span<const float> logits, Constraint* constraint, std::span<const Token> history) {
-  FACET_CHECK(static_cast<int64_t>(logits.size()) == vocab_size_);
-  if (const std::optional<Token> bad = first_non_finite(logits))
-    return not_finite(*bad, logits[static_cast<size_t>(*bad)]);
+  plain_.set(logits);
+  return sample(plain_, constraint, history);
+}
+
+Result<Sampled> Sampler::sample(Logits& logits, Constraint* constraint, std::span<const Token> history) {
+  FACET_CHECK(logits.size() == vocab_size_);
+  if (const std::optional<Candidate> bad = first_non_finite(logits)) return not_finite(*bad);
   restrict_mask(constraint);
-  const std::span<const float> row = adjusted(logits, history);
+  Logits& row = adjusted(logits, history);
   const std::optional<Candidate> top = best(row, mask_);
   if (!top)
     return Error{.code = ErrorCode::non_finite,
@@ -77,24 +83,31 @@ Result<Sampled> Sampler::sample(std::span<const float> logits, Constraint* const
   return sampled;
 }
 
-// candidates_ and their weights: after top-k or, with top-k off, at least as many of the best as top-p needs (all,
-// where typical-p looks at them first). Returns the weight that the next cut keeps a share of.
-double Sampler::gather(std::span<const float> logits, float max, double scale) {
+// candidates_ and their weights: after top-k or, with top-k off, at least as many of the best as top-p and min-p need
+// (all, where typical-p looks at them first). Returns the weight that the next cut keeps a share of.
+double Sampler::gather(Logits& logits, float max, double scale) {
   if (options_.top_k > 0) {
     keep_best(logits, mask_, static_cast<size_t>(options_.top_k), candidates_);
     return weigh(max, scale);
   }
   if (options_.top_p == 1 || options_.typical_p < 1) {
-    keep_all(logits, mask_, candidates_);
+    const bool all = options_.typical_p < 1 || options_.min_p == 0;
+    keep_from(logits, mask_, all ? -std::numeric_limits<double>::infinity() : lowest_of_min_p(max), candidates_);
     return weigh(max, scale);
   }
   // Sorting 262,144 tokens to keep 20 would cost more than all the rest, so ever more of the best are taken until they
   // hold enough.
-  const double total = total_weight(logits, mask_, max, scale);
+  const double total = logits.total_weight(mask_, max, scale);
   for (size_t n = 256;; n *= 16) {
     keep_best(logits, mask_, n, candidates_);
     if (weigh(max, scale) >= options_.top_p * total || candidates_.size() < n) return total;
   }
+}
+
+// No logit below this has the weight min_p; a little lower than need be, as weights are rounded.
+double Sampler::lowest_of_min_p(float max) const {
+  const double exponent = -log_at_least_one(1 / static_cast<double>(options_.min_p));
+  return max + (exponent - 1e-6) * options_.temperature;
 }
 
 double Sampler::weigh(float max, double scale) {
@@ -142,7 +155,7 @@ void Sampler::cut_nucleus(double wanted) {
   weights_.resize(kept);
 }
 
-Token Sampler::draw(std::span<const float> logits, float max) {
+Token Sampler::draw(Logits& logits, float max) {
   const double scale = 1.0 / options_.temperature;
   double total = gather(logits, max, scale);
   if (options_.typical_p < 1) total = cut_typical(max, scale, total);
@@ -163,15 +176,16 @@ Token Sampler::draw(std::span<const float> logits, float max) {
   return candidates_[chosen].token;
 }
 
-void Sampler::report(std::span<const float> logits, Sampled& sampled) {
+void Sampler::report(Logits& logits, Sampled& sampled) {
   // The model's own distribution: what is banned is out of it; what a constraint excludes is not, and no bias or
   // penalty enters.
   const size_t n = static_cast<size_t>(options_.logprobs);
+  const std::span<const float> values = logits.values();
   keep_best(logits, allowed_, n, candidates_);
   const float max = candidates_.front().logit;
-  const double log_total = log_at_least_one(total_weight(logits, allowed_, max, 1.0));
+  const double log_total = log_at_least_one(logits.total_weight(allowed_, max, 1.0));
   const auto logprob = [&](float logit) { return static_cast<float>((static_cast<double>(logit) - max) - log_total); };
-  sampled.logprob = logprob(logits[static_cast<size_t>(sampled.token)]);
+  sampled.logprob = logprob(values[static_cast<size_t>(sampled.token)]);
   sampled.top.reserve(candidates_.size());
   for (const Candidate& candidate : candidates_) sampled.top.push_back({candidate.token, logprob(candidate.logit)});
 }

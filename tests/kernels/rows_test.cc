@@ -156,6 +156,51 @@ TEST(Rows, SoftcapIsAccurateNearZeroAndFlatFarAway) {
   });
 }
 
+TEST(Rows, BlockMaximaAreTheLargestOf64AndShowNaN) {
+  everywhere([](const Table& table, int64_t n) {
+    std::vector<float> x = random_row(n, 100, 21);
+    for (size_t i = 70; i < x.size(); i += 90) x[i] = i % 4 == 0 ? std::numeric_limits<float>::quiet_NaN() : kInfinity;
+    if (n > 200) std::fill_n(x.begin() + 128, 64, -kInfinity);
+    Row from(x), maxima((n + kLogitBlock - 1) / kLogitBlock);
+    table.block_maxima(maxima.data(), from.data(), n);
+    for (size_t first = 0; first < x.size(); first += kLogitBlock) {
+      const auto begin = x.begin() + static_cast<std::ptrdiff_t>(first);
+      const auto end = begin + std::min<std::ptrdiff_t>(kLogitBlock, x.end() - begin);
+      const float found = maxima[first / kLogitBlock];
+      if (std::any_of(begin, end, [](float value) { return std::isnan(value); }))
+        EXPECT_TRUE(std::isnan(found)) << first;
+      else
+        EXPECT_EQ(found, *std::max_element(begin, end)) << first;
+    }
+  });
+}
+
+TEST(Rows, TotalWeightHasTheSameBitsInEveryTier) {
+  for (const float size : {0.0f, 1.0f, 40.0f, 5000.0f}) {
+    for (const int64_t n : {1, 15, 16, 17, 63, 64, 65, 200, 1000}) {
+      std::vector<float> x = random_row(n, size, 22);
+      if (n > 60) x[5] = -kInfinity;
+      const float max = *std::max_element(x.begin(), x.end());
+      Random random(23);
+      std::vector<uint64_t> set(static_cast<size_t>(logit_blocks(n)), 0);
+      for (const int kind : {0, 1, 2}) {  // all, half of them, whole blocks
+        std::fill(set.begin(), set.end(), 0);
+        for (size_t i = 0; i < x.size(); ++i)
+          if (kind == 0 || (kind == 1 ? random.below(2) == 0 : i / 64 % 2 == 0)) set[i / 64] |= uint64_t{1} << (i % 64);
+        for (const double scale : {1.0, 1.7, 1e-3}) {
+          const double expected = total_weight(x, set, max, scale);
+          double sum = 0;
+          for (size_t i = 0; i < x.size(); ++i)
+            if ((set[i / 64] >> (i % 64) & 1) != 0) sum += std::exp((static_cast<double>(x[i]) - max) * scale);
+          EXPECT_NEAR(expected, sum, 1e-12 * sum);
+          for (const Table& table : testing::kernel_tables())
+            EXPECT_EQ(table.total_weight(x.data(), set.data(), n, max, scale), expected) << name(table.isa) << ' ' << n;
+        }
+      }
+    }
+  }
+}
+
 TEST(Rows, SoftmaxMatchesDoubleArithmetic) {
   everywhere([](const Table& table, int64_t n) {
     for (const float size : {0.0f, 1.0f, 50.0f, 1e30f}) {

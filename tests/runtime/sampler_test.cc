@@ -7,6 +7,8 @@
 
 #include <gtest/gtest-spi.h>
 
+#include "base/exponential.h"
+#include "runtime/loose_logits.h"
 #include "support/expect.h"
 
 namespace facet::runtime {
@@ -409,6 +411,84 @@ TEST(Sampler, WhateverTheOptionsNothingImpossibleIsChosen) {
     ASSERT_OK(sampled);
     ASSERT_TRUE(possible[static_cast<size_t>(sampled->token)]) << "round " << round << " token " << sampled->token;
     ASSERT_LE(sampled->logprob, 0) << round;  // NaN is not
+  }
+}
+
+// The token that docs/sampling.md says, in its own order of sums: everything is sorted, nothing is left out beforehand.
+Token plain_draw(const std::vector<float>& logits, const TokenSet& set, const SamplerOptions& options, Random& random) {
+  std::vector<Candidate> order;
+  for (size_t i = 0; i < logits.size(); ++i)
+    if ((set[i / 64] >> (i % 64) & 1) != 0 && logits[i] > -kInf) order.push_back({static_cast<Token>(i), logits[i]});
+  if (options.temperature == 0 || options.top_k > 0 || options.top_p < 1) std::ranges::sort(order, better);
+  if (options.temperature == 0) return order.front().token;
+  const float max = std::ranges::min_element(order, better)->logit;
+  const double scale = 1.0 / options.temperature;
+  if (options.top_k > 0 && order.size() > static_cast<size_t>(options.top_k))
+    order.resize(static_cast<size_t>(options.top_k));
+  std::vector<double> weights;
+  double total = 0;
+  for (const Candidate& candidate : order)
+    total += weights.emplace_back(exp_nonpositive((static_cast<double>(candidate.logit) - max) * scale));
+  if (options.top_k == 0) total = total_weight(logits, set, max, scale);
+  if (options.top_p < 1) {
+    size_t kept = 0;
+    for (double sum = 0; kept < weights.size() && (kept == 0 || sum < options.top_p * total); ++kept)
+      sum += weights[kept];
+    weights.resize(kept);
+  }
+  double left = 0;
+  for (double& weight : weights) left += weight = weight < options.min_p ? 0 : weight;
+  double rest = random.uniform() * left;
+  size_t chosen = 0;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] == 0) continue;
+    chosen = i;
+    if (rest < weights[i]) break;
+    rest -= weights[i];
+  }
+  return order[chosen].token;
+}
+
+// Rows in memory and rows that are still to be made, with bounds somewhat too large.
+TEST(Sampler, DrawsTheVeryTokenOfTheDefinition) {
+  Random random(12);
+  const auto below = [&](size_t n) { return size_t{random.below(static_cast<uint32_t>(n))}; };
+  const auto one_of = [&](auto values) { return values.begin()[below(values.size())]; };
+  for (int round = 0; round < 3000; ++round) {
+    const size_t vocab = 1 + below(round % 10 == 0 ? 4000 : 300);
+    std::vector<float> logits(vocab);
+    const bool ties = below(3) == 0;
+    for (float& z : logits)
+      z = below(9) == 0 ? -kInf : ties ? static_cast<float>(below(5)) : static_cast<float>(8 * random.uniform());
+    std::vector<Token> banned(below(4)), some;
+    for (Token& token : banned) token = static_cast<Token>(below(vocab));
+    TokenSet set(static_cast<size_t>(logit_blocks(static_cast<int64_t>(vocab))), 0);
+    const size_t share = 1 + below(30);
+    for (size_t i = 0; i < vocab; ++i) {
+      if (below(share) != 0) continue;
+      some.push_back(static_cast<Token>(i));
+      if (std::ranges::find(banned, static_cast<Token>(i)) == banned.end()) set[i / 64] |= uint64_t{1} << (i % 64);
+    }
+    Mask mask(some);
+    const SamplerOptions options{.temperature = one_of(std::initializer_list<float>{0, 0.3f, 1, 2}),
+                                 .top_k = one_of(std::initializer_list<int>{0, 1, 2, 40, 64, 1000, 5000}),
+                                 .top_p = one_of(std::initializer_list<float>{0.3f, 0.95f, 1}),
+                                 .min_p = one_of(std::initializer_list<float>{0, 0.02f, 0.3f, 1}),
+                                 .seed = static_cast<uint64_t>(round),
+                                 .logprobs = one_of(std::initializer_list<int>{0, 3})};
+    Sampler whole(options, banned, static_cast<int64_t>(vocab)), lazy(options, banned, static_cast<int64_t>(vocab));
+    Random same(options.seed);
+    LooseLogits loose(logits);
+    for (int draw = 0; draw < 3; ++draw) {
+      const Result<Sampled> a = whole.sample(logits, &mask), b = lazy.sample(loose, &mask);
+      ASSERT_EQ(a.ok(), b.ok());
+      if (!a.ok()) break;  // nothing was left
+      const Token expected = plain_draw(logits, set, options, same);
+      ASSERT_EQ(a->token, expected) << "round " << round;
+      ASSERT_EQ(b->token, expected) << "round " << round;
+      ASSERT_EQ(a->logprob, b->logprob);
+      ASSERT_TRUE(std::ranges::equal(a->top, b->top, {}, &Alternative::token, &Alternative::token));
+    }
   }
 }
 

@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace facet::runtime {
+namespace facet {
 
 // e^x for x <= 0, to 2 units in the last place; exactly 1 at 0, and 0 below -700. Without branches, so that loops over
 // a vocabulary become vector code.
@@ -52,4 +52,4 @@ inline double log_at_least_one(double x) {
   return 2 * t * sum + k * 0x1.62e42fefa39efp-1;
 }
 
-}  // namespace facet::runtime
+}  // namespace facet

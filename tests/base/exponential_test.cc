@@ -1,11 +1,11 @@
-#include "runtime/exponential.h"
+#include "base/exponential.h"
 
 #include <cmath>
 #include <limits>
 
 #include <gtest/gtest.h>
 
-namespace facet::runtime {
+namespace facet {
 namespace {
 
 // Distance in units in the last place of the expected value.
@@ -33,4 +33,4 @@ TEST(Exponential, TheLogarithmUndoesIt) {
 }
 
 }  // namespace
-}  // namespace facet::runtime
+}  // namespace facet
