@@ -51,6 +51,7 @@ class Gemma : public LanguageModel {
   void commit(SeqId id, int64_t length) override { cache_.commit(id, length); }
   Result<void> save(SeqId id, ByteSink& out) const override { return cache_.save(id, out); }
   Result<SeqId> restore(ByteReader& in) override { return cache_.restore(in); }
+  void prefetch(std::span<const Token> tokens) override { text_.prefetch(tokens); }
   Result<void> forward(const Batch& batch, ResultSink& sink) override;
 
   TextModel& text() { return text_; }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "model/kv_cache.h"
@@ -32,6 +33,10 @@ class LanguageModel {
   virtual void commit(SeqId id, int64_t length) = 0;
   virtual Result<void> save(SeqId id, ByteSink& out) const = 0;
   virtual Result<SeqId> restore(ByteReader& in) = 0;
+
+  // A hint: rows of these tokens will run soon, so what is read from the file for them may be fetched meanwhile. Tokens
+  // outside the vocabulary mean nothing.
+  virtual void prefetch(std::span<const Token> /*tokens*/) {}
 
   // Runs the rows of the batch and gives the sink what they ask for. Reserves cache room itself and advances the
   // lengths; on an Error no length has changed. One thread at a time.

@@ -20,6 +20,7 @@ Result<TextModel> TextModel::create(const Context& ctx, const Config& config, co
 Result<void> TextModel::forward(Context& ctx, const Batch& batch, KvCache& cache, ResultSink& sink) {
   FACET_TRY_VOID(check(batch, cache));
   Pass pass{.ctx = ctx, .batch = batch, .cache = cache, .h = {}, .ple = {}};
+  prefetch(batch.tokens);  // rows of both tables, all at once, before the first is needed
   begin(pass);
   FACET_TRY_VOID(embed(pass));
   if (config_.ple_width > 0) FACET_TRY_VOID(per_layer_inputs(pass));

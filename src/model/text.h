@@ -23,6 +23,9 @@ class TextModel {
   static Result<TextModel> create(const Context& ctx, const Config& config, const Plan& plan, Weights weights,
                                   int64_t max_rows, int64_t max_context, std::span<const Linear* const> readers = {});
 
+  // Asks for the table rows of tokens that will run; see LanguageModel.
+  void prefetch(std::span<const Token> tokens) const;
+
   // Runs the batch. Cache room for its rows must be reserved; lengths do not change. A failed call leaves the cache as
   // it was: everything that can fail happens before layer 0. Errors: invalid_argument (a batch that contradicts
   // itself), io (a table row could not be read).
@@ -74,6 +77,7 @@ class TextModel {
   void view_keys(const Pass& pass, const LayerPlan& layer);
   void turn(Context& ctx);
   void see(const Pass& pass);
+  Token ple_token(Token token) const;
   Result<void> embed(Pass& pass);
   Result<void> per_layer_inputs(Pass& pass);
   void keep_output_rows(Pass& pass);

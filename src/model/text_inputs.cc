@@ -127,6 +127,21 @@ void TextModel::see(const Pass& pass) {
   }
 }
 
+// Rows of tables stay where the file has them: a few pages each, at places that nobody can foresee.
+void TextModel::prefetch(std::span<const Token> tokens) const {
+  for (const Token token : tokens) {
+    if (token < 0 || token >= config_.vocab_size) continue;
+    weights_.tokens->prefetch(token);
+    if (config_.ple_width > 0) weights_.ple_tokens->prefetch(ple_token(token));
+  }
+}
+
+// What the table of per-layer inputs knows a token by.
+Token TextModel::ple_token(Token token) const {
+  const bool placeholder = std::ranges::find(config_.placeholders, token) != config_.placeholders.end();
+  return placeholder ? config_.pad : token;
+}
+
 // h = E[token] * s; rows of images and sounds are given, not scaled.
 Result<void> TextModel::embed(Pass& pass) {
   Context& ctx = pass.ctx;
@@ -145,8 +160,7 @@ Result<void> TextModel::per_layer_inputs(Pass& pass) {
   Context& ctx = pass.ctx;
   const int64_t p = config_.ple_width, t = pass.h.rows(), all = p * config_.n_layers(), cut = p * plan_.last_storing;
   a_.ple_tokens.assign(pass.batch.tokens.begin(), pass.batch.tokens.end());
-  for (Token& token : a_.ple_tokens)
-    if (std::ranges::find(config_.placeholders, token) != config_.placeholders.end()) token = config_.pad;
+  for (Token& token : a_.ple_tokens) token = ple_token(token);
   pass.ple = a_.ple.view(t);
   FACET_TRY_VOID(ops::lookup(ctx, pass.ple, *weights_.ple_tokens, a_.ple_tokens, std::sqrt(static_cast<float>(p))));
 

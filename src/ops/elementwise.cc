@@ -68,7 +68,6 @@ void softcap(Context& ctx, Mat<float> y, float cap) {
 
 Result<void> lookup(Context& ctx, Mat<float> y, const RowSource& table, std::span<const Token> tokens, float s) {
   FACET_CHECK(y.rows() == static_cast<int64_t>(tokens.size()) && y.cols() == table.cols());
-  for (const Token token : tokens) table.prefetch(token);
   constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
   std::atomic<int64_t> failed = kNone;
   for_rows(ctx, y.rows(), y.cols(), [&](int64_t i) {

@@ -222,6 +222,7 @@ Result<bool> Sequence::read_prompt(std::span<const Token> prompt, const Generate
     for (const RowSpan& span : options.bidirectional)
       if (span.first_row >= first && span.first_row < end)
         spans.push_back({static_cast<int32_t>(span.first_row - first), span.rows});
+    model_->prefetch(prompt.subspan(static_cast<size_t>(end), static_cast<size_t>(std::min(rows_max, total - end))));
     const OutputRow output{.row = static_cast<int32_t>(end - first - 1)};
     const bool want = end == total && options.max_tokens != 0;
     FACET_TRY_VOID(run(prompt.subspan(static_cast<size_t>(first), static_cast<size_t>(end - first)), spans,
@@ -237,6 +238,7 @@ Result<void> Sequence::write(const GenerateOptions& options, FunctionRef<Result<
   const OutputRow output{.row = 0};
   for (;;) {
     FACET_TRY(const Sampled sampled, choose());
+    model_->prefetch({&sampled.token, 1});  // while whoever listens makes text of it
     out.tokens.push_back(sampled.token);
     if (options.constraint != nullptr) options.constraint->accept(sampled.token);
     out.finish = Finish::cancelled;

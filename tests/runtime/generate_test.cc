@@ -39,6 +39,7 @@ class Recorder : public model::LanguageModel {
   explicit Recorder(model::LanguageModel& inner) : inner_(inner) {}
   std::vector<std::string> chunks;  // rows of each call, spelled; "|" before a span, "+" where outputs are wanted
   std::vector<Skip> skips;
+  std::string order;  // rows that ran, and behind "?" those that were announced
   Limits limits() const override { return inner_.limits(); }
   Result<SeqId> create_sequence() override { return inner_.create_sequence(); }
   Result<SeqId> fork(SeqId id, int64_t length) override { return inner_.fork(id, length); }
@@ -48,8 +49,10 @@ class Recorder : public model::LanguageModel {
   void commit(SeqId id, int64_t length) override { inner_.commit(id, length); }
   Result<void> save(SeqId id, model::ByteSink& out) const override { return inner_.save(id, out); }
   Result<SeqId> restore(model::ByteReader& in) override { return inner_.restore(in); }
+  void prefetch(std::span<const Token> tokens) override { order += "?" + spelled(tokens) + " "; }
   Result<void> forward(const Batch& batch, ResultSink& sink) override {
     FACET_TRY_VOID(inner_.forward(batch, sink));
+    order += spelled(batch.tokens) + " ";
     std::string text;
     for (size_t i = 0; i < batch.tokens.size(); ++i) {
       for (const RowSpan& span : batch.bidirectional)
@@ -353,6 +356,7 @@ TEST(Generate, ATokenAllocatesNothingOutsideTheModel) {
     using Recorder::Recorder;
     int64_t left_at = -1;
     int steps = 0, allocating_steps = 0;
+    void prefetch(std::span<const Token>) override {}  // a list of its own would be counted
     Result<void> forward(const Batch& batch, ResultSink& sink) override {
       if (left_at >= 0) {
         ++steps;
@@ -372,6 +376,19 @@ TEST(Generate, ATokenAllocatesNothingOutsideTheModel) {
     EXPECT_EQ(meter.steps, 299);
     EXPECT_LE(meter.allocating_steps, 20);  // lists of tokens that double
   }
+}
+
+TEST(Generate, AnnouncesTokensBeforeTheyRun) {
+  const auto puppet = puppet_of(R"("batch_rows": 2, "answers": [{"say": "ok"}])");
+  Recorder recorder(*puppet);
+  Sequence sequence = sequence_of(recorder);
+  Sampler sampler = greedy();
+  const auto listen = [&](const Event& event) {
+    if (event.sampled != nullptr) recorder.order += "! ";
+    return true;
+  };
+  ASSERT_OK(sequence.generate(letters("abcde"), until_end(), sampler, listen));
+  EXPECT_EQ(recorder.order, "?cd ab ?e cd ? e ?o ! o ?k ! k ?. ! ");
 }
 
 TEST(Generate, SequencesGiveTheirRowsBack) {
