@@ -1,5 +1,5 @@
 // The models that lie beside the repository, and the real Gemma 3 270M.
-#include <cstdlib>
+#include <filesystem>
 
 #include <gtest/gtest.h>
 
@@ -25,6 +25,13 @@ TEST(VerifyShared, EveryModelIsEqual) {
   const std::vector<testing::GoldenModel> models = testing::golden_models(root);
   EXPECT_GE(models.size(), 15u);
   for (const testing::GoldenModel& golden : models) expect_equal(golden.model, Options());
+}
+
+TEST(VerifyShared, TheRealGemma3IsEqual) {
+  const std::filesystem::path model = testing::cache_path("gemma-3-270m/gemma-3-270m-q4_k_m.gguf");
+  if (!std::filesystem::exists(model))
+    GTEST_SKIP() << "skipped: the default model is not in the cache folder: " << model;
+  expect_equal(model, Options());
 }
 
 }  // namespace
