@@ -13,6 +13,8 @@ TEST(SharedGoldens, EveryModelIsExactInEveryWay) {
   const auto shared = shared_path("golden");
   const std::vector<GoldenModel> models = golden_models(shared ? *shared : own_goldens());
   EXPECT_GE(models.size(), shared ? 17u : 7u);
+  for (const char* wide : {"wide", "wide-e", "wide-moe"})  // true head widths; rows of whole 256s
+    EXPECT_EQ(std::ranges::count(models, wide, &GoldenModel::name), shared ? 1 : 0) << wide;
   for (const GoldenModel& golden : models) expect_golden_in_every_way(golden);
 }
 
