@@ -57,28 +57,27 @@ Result<std::vector<int64_t>> numbers(const std::string& text, const std::string&
 
 class BenchCommand {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("words", words_, "MODEL")->type_name("[MODEL]");
-    model_.add_source_to(app);
-    add_option(app, "-p,--prompt,--n-prompt", prompts_, "tokens to read; 0: none (default: 512)")->type_name("LIST");
-    add_option(app, "-n,--predict,--n-gen", written_, "tokens to write; 0: none (default: 128)")->type_name("LIST");
-    add_option(app, "-d,--depth,--n-depth", depths_, "positions that are in the cache before (default: 0)")
-        ->type_name("LIST");
-    add_option(app, "--parallel", parallel_, "sequences that write together, one batch a step (default: 1)")
-        ->type_name("LIST");
-    add_option(app, "-r,--repetitions", options_.repetitions, "how often each test is measured")
-        ->check(CLI::Range(1, 1000));
-    add_option(app, "-t,--threads", threads_, "threads (default: one for each processor)")->type_name("LIST");
-    add_option(app, "--kv", kv_types_, "types that keys and values are stored in: f32, f16, bf16, int8")
-        ->type_name("LIST");
-    add_flag(app, "--sampler", options_.sample, "draw each written token from the logits (top-k 64, top-p 0.95)");
-    add_flag(app, "--no-warmup", no_warm_up_, "measure the first run, too");
-    model_.add_loading_to(app);
-    add_option(app, "-o,--output", output_, "table, md, csv, json or jsonl")
-        ->check(CLI::IsMember({"table", "md", "csv", "json", "jsonl"}));
-    add_flag(app, "--json", json_, "the same as -o json");
-    add_flag(app, "--csv", csv_, "the same as -o csv");
-    app.footer(kFooter);
+  void add_to(Command& command) {
+    command.words(words_, "MODEL").type_name("[MODEL]");
+    model_.add_source_to(command);
+    command.option("-p,--prompt,--n-prompt", prompts_, "tokens to read; 0: none (default: 512)").type_name("LIST");
+    command.option("-n,--predict,--n-gen", written_, "tokens to write; 0: none (default: 128)").type_name("LIST");
+    command.option("-d,--depth,--n-depth", depths_, "positions that are in the cache before (default: 0)")
+        .type_name("LIST");
+    command.option("--parallel", parallel_, "sequences that write together, one batch a step (default: 1)")
+        .type_name("LIST");
+    command.option("-r,--repetitions", options_.repetitions, "how often each test is measured").between(1, 1000);
+    command.option("-t,--threads", threads_, "threads (default: one for each processor)").type_name("LIST");
+    command.option("--kv", kv_types_, "types that keys and values are stored in: f32, f16, bf16, int8")
+        .type_name("LIST");
+    command.flag("--sampler", options_.sample, "draw each written token from the logits (top-k 64, top-p 0.95)");
+    command.flag("--no-warmup", no_warm_up_, "measure the first run, too");
+    model_.add_loading_to(command);
+    command.option("-o,--output", output_, "table, md, csv, json or jsonl")
+        .one_of({"table", "md", "csv", "json", "jsonl"});
+    command.flag("--json", json_, "the same as -o json");
+    command.flag("--csv", csv_, "the same as -o csv");
+    command.footer(kFooter);
   }
 
   Result<int> run() {
@@ -155,14 +154,6 @@ class BenchCommand {
 
 }  // namespace
 
-void add_bench(CLI::App& program, int& status) {
-  const auto bench = std::make_shared<BenchCommand>();
-  CLI::App* app = program.add_subcommand("bench", "how fast a model reads and writes here");
-  bench->add_to(*app);
-  app->callback([bench, &status] {
-    const Result<int> result = bench->run();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
+void add_bench(Program& program) { program.add<BenchCommand>("bench", "how fast a model reads and writes here"); }
 
 }  // namespace facet::cli

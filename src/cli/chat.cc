@@ -1,5 +1,4 @@
 // facet chat: a conversation. Ctrl-C stops the answer, not the program.
-#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -38,14 +37,14 @@ constexpr uint64_t kMaxSaved = uint64_t{64} << 20;
 
 class Chat {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("words", words_, "MODEL, unless -m names it")->type_name("[MODEL]");
-    model_.add_to(app);
-    settings_.add_to(app);
-    add_option(app, "--system", system_, "system message");
-    add_flag(app, "--raw", raw_, "continue text, without a chat template");
-    add_flag(app, "-v,--verbose", verbose_, "tokens and speed after every answer, on standard error");
-    app.footer(kFooter);
+  void add_to(Command& command) {
+    command.words(words_, "MODEL, unless -m names it").type_name("[MODEL]");
+    model_.add_to(command);
+    settings_.add_to(command);
+    command.option("--system", system_, "system message");
+    command.flag("--raw", raw_, "continue text, without a chat template");
+    command.flag("-v,--verbose", verbose_, "tokens and speed after every answer, on standard error");
+    command.footer(kFooter);
   }
 
   Result<int> run() {
@@ -170,14 +169,6 @@ class Chat {
 
 }  // namespace
 
-void add_chat(CLI::App& program, int& status) {
-  const auto chat = std::make_shared<Chat>();
-  CLI::App* app = program.add_subcommand("chat", "converse");
-  chat->add_to(*app);
-  app->callback([chat, &status] {
-    const Result<int> result = chat->run();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
+void add_chat(Program& program) { program.add<Chat>("chat", "converse"); }
 
 }  // namespace facet::cli

@@ -1,30 +1,29 @@
-// The subcommands. Each adds itself to the program; what it returned is the exit status.
+// The subcommands; each adds itself to the program.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "cli/command_line.h"
 
 namespace facet::cli {
 
-// status outlives the parse.
-void add_run(CLI::App& program, int& status);
-void add_chat(CLI::App& program, int& status);
-void add_inspect(CLI::App& program, int& status);
-void add_plan(CLI::App& program, int& status);
-void add_tokenize(CLI::App& program, int& status);
-void add_score(CLI::App& program, int& status);
-void add_bench(CLI::App& program, int& status);
-void add_doctor(CLI::App& program, int& status);
-void add_quantize(CLI::App& program, int& status);
-void add_imatrix(CLI::App& program, int& status);
-void add_convert(CLI::App& program, int& status);
-void add_split(CLI::App& program, int& status);
-void add_merge(CLI::App& program, int& status);
-void add_trace(CLI::App& program, int& status);
-void add_verify(CLI::App& program, int& status);
-void add_pull(CLI::App& program, int& status);
-void add_list(CLI::App& program, int& status);
-void add_show(CLI::App& program, int& status);
-void add_rm(CLI::App& program, int& status);
+void add_run(Program& program);
+void add_chat(Program& program);
+void add_inspect(Program& program);
+void add_plan(Program& program);
+void add_tokenize(Program& program);
+void add_score(Program& program);
+void add_bench(Program& program);
+void add_doctor(Program& program);
+void add_quantize(Program& program);
+void add_imatrix(Program& program);
+void add_convert(Program& program);
+void add_split(Program& program);
+void add_merge(Program& program);
+void add_trace(Program& program);
+void add_verify(Program& program);
+void add_pull(Program& program);
+void add_list(Program& program);
+void add_show(Program& program);
+void add_rm(Program& program);
 
 // The whole program.
 int run_program(int argc, char** argv);

@@ -1,7 +1,6 @@
 // facet convert: Hugging Face folders to GGUF files, and back.
 #include "convert/convert.h"
 
-#include <memory>
 #include <string>
 
 #include "cli/commands.h"
@@ -22,17 +21,17 @@ Examples:
 
 class ConvertCommand {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("in", in_, "Hugging Face folder, or GGUF file")->required()->type_name("IN");
-    app.add_option("out", out_, "GGUF file, or folder")->required()->type_name("OUT");
-    add_option(app, "--type", type_, "type of matrices: keep, f32, f16, bf16")
-        ->check(CLI::IsMember({"keep", "f32", "f16", "bf16"}, CLI::ignore_case));
-    add_option(app, "--split-max-size", max_size_, "several files, of this many bytes at most: 2G, 500M, 1GiB")
-        ->type_name("SIZE");
-    add_option(app, "--split-max-tensors", options_.split.max_tensors, "several files, of this many tensors at most")
-        ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));
-    output_.add_to(app);
-    app.footer(kFooter);
+  void add_to(Command& command) {
+    command.word("in", in_, "Hugging Face folder, or GGUF file").required().type_name("IN");
+    command.word("out", out_, "GGUF file, or folder").required().type_name("OUT");
+    command.option("--type", type_, "type of matrices: keep, f32, f16, bf16")
+        .one_of_in_any_case({"keep", "f32", "f16", "bf16"});
+    command.option("--split-max-size", max_size_, "several files, of this many bytes at most: 2G, 500M, 1GiB")
+        .type_name("SIZE");
+    command.option("--split-max-tensors", options_.split.max_tensors, "several files, of this many tensors at most")
+        .between(1, int64_t{1} << 31);
+    output_.add_to(command);
+    command.footer(kFooter);
   }
 
   Result<int> run() {
@@ -60,14 +59,8 @@ class ConvertCommand {
 
 }  // namespace
 
-void add_convert(CLI::App& program, int& status) {
-  const auto convert = std::make_shared<ConvertCommand>();
-  CLI::App* app = program.add_subcommand("convert", "a Hugging Face folder to a GGUF file, or back");
-  convert->add_to(*app);
-  app->callback([convert, &status] {
-    const Result<int> result = convert->run();
-    status = result.ok() ? *result : report(result.error());
-  });
+void add_convert(Program& program) {
+  program.add<ConvertCommand>("convert", "a Hugging Face folder to a GGUF file, or back");
 }
 
 }  // namespace facet::cli

@@ -1,7 +1,6 @@
 // facet doctor: what this machine offers.
 #include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <string>
 
 #include "base/json.h"
@@ -59,26 +58,33 @@ Json examine() {
   return json;
 }
 
+struct Doctor {
+  bool as_json = false;
+
+  void add_to(Command& command) {
+    command.flag("--json", as_json, "print one JSON object");
+    command.footer("Example:\n  facet doctor");
+  }
+
+  Result<int> run() const {
+    const Json json = examine();
+    if (as_json) {
+      show(json.dump(2) + "\n");
+      return 0;
+    }
+    for (const auto& [key, value] : *json.object())
+      std::printf("%-24s %s\n", key.ends_with("_bytes") ? key.substr(0, key.size() - 6).c_str() : key.c_str(),
+                  key.ends_with("_bytes")     ? engine::readable_bytes(*value.integer()).c_str()
+                  : value.string() != nullptr ? value.string()->c_str()
+                                              : value.dump().c_str());
+    return 0;
+  }
+};
+
 }  // namespace
 
-void add_doctor(CLI::App& program, int& status) {
-  CLI::App* app = program.add_subcommand("doctor", "what this machine offers: processor, memory, disk, cache");
-  const auto as_json = std::make_shared<bool>(false);
-  add_flag(*app, "--json", *as_json, "print one JSON object");
-  app->footer("Example:\n  facet doctor");
-  app->callback([as_json, &status] {
-    const Json json = examine();
-    if (*as_json) {
-      show(json.dump(2) + "\n");
-    } else {
-      for (const auto& [key, value] : *json.object())
-        std::printf("%-24s %s\n", key.ends_with("_bytes") ? key.substr(0, key.size() - 6).c_str() : key.c_str(),
-                    key.ends_with("_bytes")     ? engine::readable_bytes(*value.integer()).c_str()
-                    : value.string() != nullptr ? value.string()->c_str()
-                                                : value.dump().c_str());
-    }
-    status = 0;
-  });
+void add_doctor(Program& program) {
+  program.add<Doctor>("doctor", "what this machine offers: processor, memory, disk, cache");
 }
 
 }  // namespace facet::cli

@@ -44,15 +44,15 @@ std::optional<std::string> variable(const char* name) {
   return value == nullptr ? std::nullopt : std::optional<std::string>(value);
 }
 
-void HubOptions::add_to(CLI::App& app) {
-  add_option(app, "--hf-repo", repo, "model of the Hugging Face hub, fetched where absent (also -hf)")
-      ->type_name("OWNER/REPO[@REVISION][:QUANT]");
-  add_option(app, "--hf-file", file, "GGUF file of the hub's model (also -hff)")->type_name("FILE");
-  add_option(app, "--hf-token", token, "token for models that need one (also -hft; default: HF_TOKEN, or the login)")
-      ->type_name("TOKEN");
-  add_flag(app, "--offline", offline, "ask no server: only models in the cache");
-  add_flag(app, "--no-mmproj", no_mmproj, "do not fetch the projector of pictures and sound");
-  add_flag(app, "--no-drafter", no_drafter, "do not fetch the drafter");
+void HubOptions::add_to(Command& command) {
+  command.option("--hf-repo", repo, "model of the Hugging Face hub, fetched where absent (also -hf)")
+      .type_name("OWNER/REPO[@REVISION][:QUANT]");
+  command.option("--hf-file", file, "GGUF file of the hub's model (also -hff)").type_name("FILE");
+  command.option("--hf-token", token, "token for models that need one (also -hft; default: HF_TOKEN, or the login)")
+      .type_name("TOKEN");
+  command.flag("--offline", offline, "ask no server: only models in the cache");
+  command.flag("--no-mmproj", no_mmproj, "do not fetch the projector of pictures and sound");
+  command.flag("--no-drafter", no_drafter, "do not fetch the drafter");
 }
 
 Result<hub::Hub> HubOptions::open() const {

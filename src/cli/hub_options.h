@@ -5,8 +5,7 @@
 #include <optional>
 #include <string>
 
-#include <CLI/CLI.hpp>
-
+#include "cli/command_line.h"
 #include "hub/hub.h"
 
 namespace facet::cli {
@@ -15,7 +14,7 @@ struct HubOptions {
   std::string repo, file, token;
   bool offline = false, no_mmproj = false, no_drafter = false;
 
-  void add_to(CLI::App& app);
+  void add_to(Command& command);
 
   // The hub as the environment and these options describe it. Errors: those of hub::read_settings.
   Result<hub::Hub> open() const;

@@ -22,18 +22,18 @@ Examples:
 
 class Imatrix {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("words", words_, "MODEL [FILE], or FILE with -m")->type_name("[MODEL] [FILE]");
-    model_.add_to(app);
-    text_.add_to(app);
-    add_option(app, "-o,--output", out_, "file to write")->type_name("FILE")->required();
-    add_option(app, "--format", format_, "gguf, or dat: the form before 2025")->check(CLI::IsMember({"gguf", "dat"}));
-    add_option(app, "--chunk", chunk_, "tokens of a piece of text")->check(CLI::Range(int64_t{2}, int64_t{1} << 20));
-    add_option(app, "--chunks", chunks_, "pieces at most")->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
-    add_option(app, "--in-file", in_files_, "importance matrices to add; may be repeated")->type_name("FILE");
-    add_flag(app, "--special", special_, "control-token strings in the text are control tokens");
-    output_.add_to(app);
-    app.footer(kFooter);
+  void add_to(Command& command) {
+    command.words(words_, "MODEL [FILE], or FILE with -m").type_name("[MODEL] [FILE]");
+    model_.add_to(command);
+    text_.add_to(command);
+    command.option("-o,--output", out_, "file to write").type_name("FILE").required();
+    command.option("--format", format_, "gguf, or dat: the form before 2025").one_of({"gguf", "dat"});
+    command.option("--chunk", chunk_, "tokens of a piece of text").between(2, int64_t{1} << 20);
+    command.option("--chunks", chunks_, "pieces at most").between(1, int64_t{1} << 40);
+    command.option("--in-file", in_files_, "importance matrices to add; may be repeated").type_name("FILE");
+    command.flag("--special", special_, "control-token strings in the text are control tokens");
+    output_.add_to(command);
+    command.footer(kFooter);
   }
 
   Result<int> run() {
@@ -88,14 +88,8 @@ class Imatrix {
 
 }  // namespace
 
-void add_imatrix(CLI::App& program, int& status) {
-  const auto imatrix = std::make_shared<Imatrix>();
-  CLI::App* app = program.add_subcommand("imatrix", "importance of weights over a text, for quantize");
-  imatrix->add_to(*app);
-  app->callback([imatrix, &status] {
-    const Result<int> result = imatrix->run();
-    status = result.ok() ? *result : report(result.error());
-  });
+void add_imatrix(Program& program) {
+  program.add<Imatrix>("imatrix", "importance of weights over a text, for quantize");
 }
 
 }  // namespace facet::cli

@@ -28,12 +28,12 @@ struct TypeCount {
 
 class Inspect {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("words", words_, "MODEL")->type_name("MODEL");
-    model_.add_to(app);
-    add_flag(app, "--tensors", tensors_, "list every tensor");
-    add_flag(app, "--json", json_, "print one JSON object");
-    app.footer(kFooter);
+  void add_to(Command& command) {
+    command.words(words_, "MODEL").type_name("MODEL");
+    model_.add_to(command);
+    command.flag("--tensors", tensors_, "list every tensor");
+    command.flag("--json", json_, "print one JSON object");
+    command.footer(kFooter);
   }
 
   Result<int> run() {
@@ -199,14 +199,6 @@ class Inspect {
 
 }  // namespace
 
-void add_inspect(CLI::App& program, int& status) {
-  const auto inspect = std::make_shared<Inspect>();
-  CLI::App* app = program.add_subcommand("inspect", "what a model file is");
-  inspect->add_to(*app);
-  app->callback([inspect, &status] {
-    const Result<int> result = inspect->run();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
+void add_inspect(Program& program) { program.add<Inspect>("inspect", "what a model file is"); }
 
 }  // namespace facet::cli

@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <ctime>
 #include <iostream>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -109,12 +108,30 @@ Result<int> list_models(bool as_json) {
   return 0;
 }
 
+struct List {
+  bool as_json = false;
+
+  void add_to(Command& command) {
+    command.flag("--json", as_json, "print one JSON object");
+    command.footer(kListFooter);
+  }
+
+  Result<int> run() const { return list_models(as_json); }
+};
+
 struct Show {
   std::string id;
   bool as_json = false;
   HubOptions hub;
 
-  Result<int> operator()() const {
+  void add_to(Command& command) {
+    command.word("id", id, "which model, as facet list shows it").required().type_name("ID");
+    command.option("--hf-file", hub.file, "the model's GGUF file (also -hff)").type_name("FILE");
+    command.flag("--json", as_json, "print one JSON object");
+    command.footer(kShowFooter);
+  }
+
+  Result<int> run() const {
     FACET_TRY(const hub::ModelRef ref, hub::ModelRef::parse(id));
     FACET_TRY(const hub::Hub opened, hub.open());
     FACET_TRY(const hub::LocalModel model, opened.find(ref, hub.wanted()));
@@ -169,7 +186,14 @@ struct Remove {
   std::string id, file;
   bool yes = false;
 
-  Result<int> operator()() const {
+  void add_to(Command& command) {
+    command.word("id", id, "which model, as facet list shows it").required().type_name("ID");
+    command.option("--hf-file", file, "the model's GGUF file (also -hff)").type_name("FILE");
+    command.flag_typed_only("-y,--yes", yes, "do not ask");  // of the environment it would remove unasked
+    command.footer(kRemoveFooter);
+  }
+
+  Result<int> run() const {
     FACET_TRY(const hub::ModelRef ref, hub::ModelRef::parse(id));
     FACET_TRY(const hub::Cache cache, open_cache());
     FACET_TRY(const hub::Removal removal, hub::plan_removal(cache, ref, file));
@@ -202,45 +226,10 @@ struct Remove {
   }
 };
 
-template <class Command>
-void on_call(CLI::App* app, std::shared_ptr<Command> command, int& status) {
-  app->callback([command, &status] {
-    const Result<int> result = (*command)();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
-
 }  // namespace
 
-void add_list(CLI::App& program, int& status) {
-  CLI::App* app = program.add_subcommand("list", "models in the cache of the hub");
-  const auto as_json = std::make_shared<bool>(false);
-  add_flag(*app, "--json", *as_json, "print one JSON object");
-  app->footer(kListFooter);
-  app->callback([as_json, &status] {
-    const Result<int> result = list_models(*as_json);
-    status = result.ok() ? *result : report(result.error());
-  });
-}
-
-void add_show(CLI::App& program, int& status) {
-  CLI::App* app = program.add_subcommand("show", "files, sizes and revision of a model in the cache");
-  const auto command = std::make_shared<Show>();
-  app->add_option("id", command->id, "which model, as facet list shows it")->required()->type_name("ID");
-  add_option(*app, "--hf-file", command->hub.file, "the model's GGUF file (also -hff)")->type_name("FILE");
-  add_flag(*app, "--json", command->as_json, "print one JSON object");
-  app->footer(kShowFooter);
-  on_call(app, command, status);
-}
-
-void add_rm(CLI::App& program, int& status) {
-  CLI::App* app = program.add_subcommand("rm", "remove a model from the cache");
-  const auto command = std::make_shared<Remove>();
-  app->add_option("id", command->id, "which model, as facet list shows it")->required()->type_name("ID");
-  add_option(*app, "--hf-file", command->file, "the model's GGUF file (also -hff)")->type_name("FILE");
-  app->add_flag("-y,--yes", command->yes, "do not ask");  // not from the environment: it would remove unasked
-  app->footer(kRemoveFooter);
-  on_call(app, command, status);
-}
+void add_list(Program& program) { program.add<List>("list", "models in the cache of the hub"); }
+void add_show(Program& program) { program.add<Show>("show", "files, sizes and revision of a model in the cache"); }
+void add_rm(Program& program) { program.add<Remove>("rm", "remove a model from the cache"); }
 
 }  // namespace facet::cli

@@ -1,7 +1,6 @@
 #include "cli/options.h"
 
 #include <algorithm>
-#include <cctype>
 #include <iostream>
 #include <iterator>
 
@@ -44,41 +43,27 @@ const std::vector<Refused>& refused() {
 
 }  // namespace
 
-std::string environment_name(const std::string& flag_names) {
-  const size_t dashes = flag_names.rfind("--");
-  std::string name = "FACET_";
-  for (const char c : flag_names.substr(dashes == std::string::npos ? 0 : dashes + 2)) {
-    if (c == ',') break;
-    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  }
-  return name;
+void ModelOptions::add_to(Command& command) {
+  add_source_to(command);
+  command.option("-c,--ctx-size", load.context, "positions of the context (0: the most that fits in memory)");
+  command.option("-t,--threads", load.threads, "threads (0: one for each processor)");
+  command.option("--kv", load.kv_type, "type that keys and values are stored in: f32, f16, bf16, int8");
+  add_loading_to(command);
 }
 
-CLI::Option* add_flag(CLI::App& app, const std::string& names, bool& target, const std::string& help) {
-  return app.add_flag(names, target, help)->envname(environment_name(names));
+void ModelOptions::add_source_to(Command& command) {
+  command.option("-m,--model", model, "GGUF file, Hugging Face folder, puppet:FILE, or owner/repo in the cache")
+      .type_name("MODEL");
+  hub.add_to(command);
 }
 
-void ModelOptions::add_to(CLI::App& app) {
-  add_source_to(app);
-  add_option(app, "-c,--ctx-size", load.context, "positions of the context (0: the most that fits in memory)");
-  add_option(app, "-t,--threads", load.threads, "threads (0: one for each processor)");
-  add_option(app, "--kv", load.kv_type, "type that keys and values are stored in: f32, f16, bf16, int8");
-  add_loading_to(app);
-}
-
-void ModelOptions::add_source_to(CLI::App& app) {
-  add_option(app, "-m,--model", model, "GGUF file, Hugging Face folder, puppet:FILE, or owner/repo in the cache")
-      ->type_name("MODEL");
-  hub.add_to(app);
-}
-
-void ModelOptions::add_loading_to(CLI::App& app) {
-  add_option(app, "-b,--batch-size", load.batch_rows, "tokens read at once while a prompt is read");
-  add_option(app, "--isa", load.isa, "instruction set: scalar, avx2, avx512 (default: the best there is)");
-  add_option(app, "--quant", load.quant, "quantise while loading, as facet quantize would: Q4_K_M, Q8_0 and so on")
-      ->type_name("TYPE");
-  add_flag(app, "--exact", load.exact, "multiply in float arithmetic instead of int8 and bf16");
-  add_flag(app, "--no-skip", no_skip, "do not skip work that cannot change the result");
+void ModelOptions::add_loading_to(Command& command) {
+  command.option("-b,--batch-size", load.batch_rows, "tokens read at once while a prompt is read");
+  command.option("--isa", load.isa, "instruction set: scalar, avx2, avx512 (default: the best there is)");
+  command.option("--quant", load.quant, "quantise while loading, as facet quantize would: Q4_K_M, Q8_0 and so on")
+      .type_name("TYPE");
+  command.flag("--exact", load.exact, "multiply in float arithmetic instead of int8 and bf16");
+  command.flag("--no-skip", no_skip, "do not skip work that cannot change the result");
 }
 
 // A value of the environment gives way to the other option of the command line.
@@ -135,9 +120,9 @@ LoadOptions ModelOptions::load_options() const {
   return options;
 }
 
-void TextOptions::add_to(CLI::App& app) {
-  add_option(app, "-p,--prompt", prompt, "the text");
-  add_option(app, "-f,--file", file, "read the text from a file (- is standard input)");
+void TextOptions::add_to(Command& command) {
+  command.option("-p,--prompt", prompt, "the text");
+  command.option("-f,--file", file, "read the text from a file (- is standard input)");
 }
 
 Result<std::string> TextOptions::text(const std::vector<std::string>& words) const {

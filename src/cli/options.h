@@ -1,5 +1,4 @@
-// The flags of facet: one function that gives an option its environment name, the groups that several commands share,
-// and the flags of other engines that mean nothing here.
+// The flags of facet: the groups that several commands share, and the flags of other engines that mean nothing here.
 #pragma once
 
 #include <optional>
@@ -7,20 +6,11 @@
 #include <string_view>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
+#include "cli/command_line.h"
 #include "cli/hub_options.h"
 #include "facet/engine.h"
 
 namespace facet::cli {
-
-// "-c,--ctx-size" can also be set by FACET_CTX_SIZE: every option goes through here.
-std::string environment_name(const std::string& flag_names);
-template <class T>
-CLI::Option* add_option(CLI::App& app, const std::string& names, T& target, const std::string& help) {
-  return app.add_option(names, target, help)->envname(environment_name(names));
-}
-CLI::Option* add_flag(CLI::App& app, const std::string& names, bool& target, const std::string& help);
 
 // Which model, and how it is loaded.
 struct ModelOptions {
@@ -29,10 +19,10 @@ struct ModelOptions {
   LoadOptions load;
   bool no_skip = false;
 
-  void add_to(CLI::App& app);
+  void add_to(Command& command);
   // Its parts: which model; how it is loaded but for context, threads and --kv.
-  void add_source_to(CLI::App& app);
-  void add_loading_to(CLI::App& app);
+  void add_source_to(Command& command);
+  void add_loading_to(Command& command);
   // With -m, -hf or their variables the words are all text; otherwise the first one is the model. Afterwards `model` is
   // a path: a model that -hf names is fetched where absent, another name of the hub is looked up in the cache. Errors:
   // invalid_argument, not_found, those of the hub.
@@ -51,7 +41,7 @@ struct TextOptions {
   std::optional<std::string> prompt;
   std::string file;
 
-  void add_to(CLI::App& app);
+  void add_to(Command& command);
   // Errors: invalid_argument (several texts, or none), io.
   Result<std::string> text(const std::vector<std::string>& words) const;
 };

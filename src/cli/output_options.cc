@@ -30,9 +30,9 @@ Result<int64_t> parse_size(const std::string& text, const std::string& option) {
                .found = text};
 }
 
-void OutputOptions::add_to(CLI::App& app) {
-  add_flag(app, "--force", force, "replace files that are there already");
-  add_flag(app, "--sha256", sha256, "print the checksum of every file written, as sha256sum does");
+void OutputOptions::add_to(Command& command) {
+  command.flag("--force", force, "replace files that are there already");
+  command.flag("--sha256", sha256, "print the checksum of every file written, as sha256sum does");
 }
 
 Result<void> OutputOptions::show_written(std::span<const std::filesystem::path> paths) const {

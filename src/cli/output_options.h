@@ -19,7 +19,7 @@ Result<int64_t> parse_size(const std::string& text, const std::string& option);
 struct OutputOptions {
   bool force = false, sha256 = false;
 
-  void add_to(CLI::App& app);
+  void add_to(Command& command);
   convert::Overwrite overwrite() const { return force ? convert::Overwrite::yes : convert::Overwrite::no; }
   // Prints the files that were written: a line each, as sha256sum prints it where asked.
   Result<void> show_written(std::span<const std::filesystem::path> paths) const;

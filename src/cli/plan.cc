@@ -30,12 +30,12 @@ using engine::readable_bytes;
 
 class Plan {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("words", words_, "MODEL")->type_name("MODEL");
-    model_.add_to(app);
-    add_option(app, "--parallel", model_.load.sequences, "sequences that are in the cache at once");
-    add_flag(app, "--json", json_, "print one JSON object");
-    app.footer(kFooter);
+  void add_to(Command& command) {
+    command.words(words_, "MODEL").type_name("MODEL");
+    model_.add_to(command);
+    command.option("--parallel", model_.load.sequences, "sequences that are in the cache at once");
+    command.flag("--json", json_, "print one JSON object");
+    command.footer(kFooter);
   }
 
   Result<int> run() {
@@ -151,14 +151,6 @@ class Plan {
 
 }  // namespace
 
-void add_plan(CLI::App& program, int& status) {
-  const auto plan = std::make_shared<Plan>();
-  CLI::App* app = program.add_subcommand("plan", "the memory that a model takes");
-  plan->add_to(*app);
-  app->callback([plan, &status] {
-    const Result<int> result = plan->run();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
+void add_plan(Program& program) { program.add<Plan>("plan", "the memory that a model takes"); }
 
 }  // namespace facet::cli

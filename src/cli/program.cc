@@ -42,13 +42,13 @@ bool refuses(int argc, char** argv) {
 }
 
 // A first word that is no command.
-bool lacks_command(const CLI::App& program, int argc, char** argv) {
+bool lacks_command(const Program& program, int argc, char** argv) {
   if (argc < 2 || argv[1][0] == '-') return false;
   const std::string word = argv[1];
   std::string names;
-  for (const CLI::App* command : program.get_subcommands(nullptr)) {
-    if (command->get_name() == word) return false;
-    names += cat(names.empty() ? "" : ", ", command->get_name());
+  for (const std::string& command : program.commands()) {
+    if (command == word) return false;
+    names += cat(names.empty() ? "" : ", ", command);
   }
   note(cat("there is no command ", word, "; there are ", names));
   return true;
@@ -57,40 +57,28 @@ bool lacks_command(const CLI::App& program, int argc, char** argv) {
 }  // namespace
 
 int run_program(int argc, char** argv) {
-  CLI::App program("facet: run Gemma 4 models on this machine", "facet");
-  program.set_version_flag("--version", "facet 0.1.0");
-  program.set_help_all_flag("--help-all", "help of all subcommands");
-  program.footer(kFooter);
-  program.require_subcommand(1);
-  int status = 0;
-  add_run(program, status);
-  add_chat(program, status);
-  add_inspect(program, status);
-  add_plan(program, status);
-  add_tokenize(program, status);
-  add_score(program, status);
-  add_quantize(program, status);
-  add_imatrix(program, status);
-  add_convert(program, status);
-  add_split(program, status);
-  add_merge(program, status);
-  add_trace(program, status);
-  add_verify(program, status);
-  add_bench(program, status);
-  add_doctor(program, status);
-  add_pull(program, status);
-  add_list(program, status);
-  add_show(program, status);
-  add_rm(program, status);
+  Program program("facet", "facet: run Gemma 4 models on this machine", "facet 0.1.0", kFooter);
+  add_run(program);
+  add_chat(program);
+  add_inspect(program);
+  add_plan(program);
+  add_tokenize(program);
+  add_score(program);
+  add_quantize(program);
+  add_imatrix(program);
+  add_convert(program);
+  add_split(program);
+  add_merge(program);
+  add_trace(program);
+  add_verify(program);
+  add_bench(program);
+  add_doctor(program);
+  add_pull(program);
+  add_list(program);
+  add_show(program);
+  add_rm(program);
   if (lacks_command(program, argc, argv) || refuses(argc, argv)) return 2;
-  try {  // CLI11 reports by throwing
-    const std::vector<std::string> words = with_long_flags(argc, argv);
-    std::vector<const char*> pointers;
-    for (const std::string& word : words) pointers.push_back(word.c_str());
-    program.parse(static_cast<int>(pointers.size()), pointers.data());
-  } catch (const CLI::ParseError& error) {
-    return program.exit(error) == 0 ? 0 : 2;
-  }
+  const int status = program.run(with_long_flags(argc, argv));
   const Result<void> written = close_output();
   return status == 0 && !written.ok() ? report(written.error()) : status;
 }

@@ -1,5 +1,4 @@
 // facet pull: fetches a model of the hub.
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -25,7 +24,13 @@ struct Pull {
   HubOptions hub;
   std::vector<std::string> words;
 
-  Result<int> operator()() const {
+  void add_to(Command& command) {
+    command.words(words, "which model").type_name("OWNER/REPO[@REVISION][:QUANT]");
+    hub.add_to(command);
+    command.footer(kFooter);
+  }
+
+  Result<int> run() const {
     std::vector<std::string> names = words;
     const bool is_default = hub.repo == variable("FACET_HF_REPO");  // gives way to a name on the command line
     if (!hub.repo.empty() && (names.empty() || !is_default)) names.push_back(hub.repo);
@@ -43,16 +48,6 @@ struct Pull {
 
 }  // namespace
 
-void add_pull(CLI::App& program, int& status) {
-  const auto pull = std::make_shared<Pull>();
-  CLI::App* app = program.add_subcommand("pull", "fetch a model of the Hugging Face hub");
-  app->add_option("words", pull->words, "which model")->type_name("OWNER/REPO[@REVISION][:QUANT]");
-  pull->hub.add_to(*app);
-  app->footer(kFooter);
-  app->callback([pull, &status] {
-    const Result<int> result = (*pull)();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
+void add_pull(Program& program) { program.add<Pull>("pull", "fetch a model of the Hugging Face hub"); }
 
 }  // namespace facet::cli

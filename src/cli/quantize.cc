@@ -2,7 +2,6 @@
 #include "convert/quantize.h"
 
 #include <cstdio>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -32,23 +31,23 @@ Examples:
 
 class Quantize {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("in", in_, "GGUF file, or the first part of a split one")->required()->type_name("IN");
-    app.add_option("out", out_, "GGUF file to write")->required()->type_name("OUT");
-    app.add_option("type", type_, "one of the types below")->required()->type_name("TYPE");
-    add_flag(app, "--pure", options_.recipe.pure, "every matrix gets the type, without exceptions");
-    add_option(app, "--imatrix", options_.importance_file, "importance matrix, as facet imatrix writes it")
-        ->type_name("FILE");
-    add_option(app, "--tensor-type", overrides_, "type of the tensors whose names a pattern finds; may be repeated")
-        ->type_name("REGEX=TYPE");
-    add_option(app, "--token-embedding-type", token_embedding_, "type of the token tables")->type_name("TYPE");
-    add_flag(app, "--allow-requantize", options_.allow_requantize, "also from types that have lost already");
-    add_option(app, "--split-max-size", max_size_, "write parts of at most so many bytes: 2G")->type_name("SIZE");
-    add_option(app, "-t,--threads", threads_, "threads; default: all processors")->check(CLI::Range(1, 1024));
-    add_flag(app, "--dry-run", options_.dry_run, "say what would be written");
-    add_flag(app, "--json", json_, "print one JSON object");
-    output_.add_to(app);
-    app.footer(footer());
+  void add_to(Command& command) {
+    command.word("in", in_, "GGUF file, or the first part of a split one").required().type_name("IN");
+    command.word("out", out_, "GGUF file to write").required().type_name("OUT");
+    command.word("type", type_, "one of the types below").required().type_name("TYPE");
+    command.flag("--pure", options_.recipe.pure, "every matrix gets the type, without exceptions");
+    command.option("--imatrix", options_.importance_file, "importance matrix, as facet imatrix writes it")
+        .type_name("FILE");
+    command.option("--tensor-type", overrides_, "type of the tensors whose names a pattern finds; may be repeated")
+        .type_name("REGEX=TYPE");
+    command.option("--token-embedding-type", token_embedding_, "type of the token tables").type_name("TYPE");
+    command.flag("--allow-requantize", options_.allow_requantize, "also from types that have lost already");
+    command.option("--split-max-size", max_size_, "write parts of at most so many bytes: 2G").type_name("SIZE");
+    command.option("-t,--threads", threads_, "threads; default: all processors").between(1, 1024);
+    command.flag("--dry-run", options_.dry_run, "say what would be written");
+    command.flag("--json", json_, "print one JSON object");
+    output_.add_to(command);
+    command.footer(footer());
   }
 
   Result<int> run() {
@@ -134,14 +133,6 @@ class Quantize {
 
 }  // namespace
 
-void add_quantize(CLI::App& program, int& status) {
-  const auto quantize = std::make_shared<Quantize>();
-  CLI::App* app = program.add_subcommand("quantize", "a GGUF file in a smaller type");
-  quantize->add_to(*app);
-  app->callback([quantize, &status] {
-    const Result<int> result = quantize->run();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
+void add_quantize(Program& program) { program.add<Quantize>("quantize", "a GGUF file in a smaller type"); }
 
 }  // namespace facet::cli

@@ -1,5 +1,4 @@
 // facet run: continues a text, or answers a question, once.
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,19 +29,19 @@ struct Run {
   std::string system;
   bool raw = false, special = false, json = false, verbose = false, no_bos = false;
 
-  void add_to(CLI::App& app) {
-    app.add_option("words", words, "MODEL [TEXT], or TEXT with -m")->type_name("[MODEL] [TEXT]");
-    model.add_to(app);
-    sampling.add_to(app);
-    text.add_to(app);
-    add_option(app, "--system", system, "system message of a chat");
-    add_option(app, "--logprobs", sampling.values.logprobs, "with --json: report the K likeliest tokens of every step");
-    add_flag(app, "--raw", raw, "continue the text as it is, without a chat template");
-    add_flag(app, "--special", special, "with raw text: let control-token strings in it be control tokens");
-    add_flag(app, "--no-bos", no_bos, "with raw text: do not begin with the BOS token");
-    add_flag(app, "--json", json, "print one JSON object instead of the streamed text");
-    add_flag(app, "-v,--verbose", verbose, "tokens, speed and the seed on standard error");
-    app.footer(kFooter);
+  void add_to(Command& command) {
+    command.words(words, "MODEL [TEXT], or TEXT with -m").type_name("[MODEL] [TEXT]");
+    model.add_to(command);
+    sampling.add_to(command);
+    text.add_to(command);
+    command.option("--system", system, "system message of a chat");
+    command.option("--logprobs", sampling.values.logprobs, "with --json: report the K likeliest tokens of every step");
+    command.flag("--raw", raw, "continue the text as it is, without a chat template");
+    command.flag("--special", special, "with raw text: let control-token strings in it be control tokens");
+    command.flag("--no-bos", no_bos, "with raw text: do not begin with the BOS token");
+    command.flag("--json", json, "print one JSON object instead of the streamed text");
+    command.flag("-v,--verbose", verbose, "tokens, speed and the seed on standard error");
+    command.footer(kFooter);
   }
 
   Request request(const Engine& engine, std::string prompt) const {
@@ -61,7 +60,7 @@ struct Run {
     return request;
   }
 
-  Result<int> operator()() {
+  Result<int> run() {
     FACET_TRY_VOID(model.take_model(words));
     FACET_TRY(std::string prompt, text.text(words));
     const Interrupt interrupt;
@@ -88,14 +87,6 @@ struct Run {
 
 }  // namespace
 
-void add_run(CLI::App& program, int& status) {
-  const auto run = std::make_shared<Run>();  // lives as long as the command line's parser
-  CLI::App* app = program.add_subcommand("run", "continue a text or answer a question");
-  run->add_to(*app);
-  app->callback([run, &status] {
-    const Result<int> result = (*run)();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
+void add_run(Program& program) { program.add<Run>("run", "continue a text or answer a question"); }
 
 }  // namespace facet::cli

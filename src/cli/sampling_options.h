@@ -17,7 +17,7 @@ struct SamplingOptions {
   bool think = false;
 
   // Values are checked while they are read, as far as that is possible without a model.
-  void add_to(CLI::App& app);
+  void add_to(Command& command);
   Sampling sampling() const;
 };
 

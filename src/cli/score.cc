@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -31,18 +30,19 @@ Examples:
 
 class ScoreCommand {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("words", words_, "MODEL [FILE], or FILE with -m")->type_name("[MODEL] [FILE]");
-    model_.add_to(app);
-    text_.add_to(app);
-    add_flag(app, "--special", special_, "control-token strings in the text are control tokens");
-    add_flag(app, "--no-bos", no_bos_, "do not begin with the BOS token");
-    add_option(app, "--kl-base", kl_base_,
-               "file of whole distributions: written where it is not there yet, compared with where it is")
-        ->type_name("FILE");
-    add_flag(app, "--json", json_, "print one JSON object");
-    add_flag(app, "--quiet", quiet_, "print the perplexity only");
-    app.footer(kFooter);
+  void add_to(Command& command) {
+    command.words(words_, "MODEL [FILE], or FILE with -m").type_name("[MODEL] [FILE]");
+    model_.add_to(command);
+    text_.add_to(command);
+    command.flag("--special", special_, "control-token strings in the text are control tokens");
+    command.flag("--no-bos", no_bos_, "do not begin with the BOS token");
+    command
+        .option("--kl-base", kl_base_,
+                "file of whole distributions: written where it is not there yet, compared with where it is")
+        .type_name("FILE");
+    command.flag("--json", json_, "print one JSON object");
+    command.flag("--quiet", quiet_, "print the perplexity only");
+    command.footer(kFooter);
   }
 
   Result<int> run() {
@@ -173,14 +173,6 @@ class ScoreCommand {
 
 }  // namespace
 
-void add_score(CLI::App& program, int& status) {
-  const auto score = std::make_shared<ScoreCommand>();
-  CLI::App* app = program.add_subcommand("score", "log-probabilities and perplexity of a text");
-  score->add_to(*app);
-  app->callback([score, &status] {
-    const Result<int> result = score->run();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
+void add_score(Program& program) { program.add<ScoreCommand>("score", "log-probabilities and perplexity of a text"); }
 
 }  // namespace facet::cli

@@ -1,7 +1,6 @@
 // facet split and facet merge: GGUF files in parts.
 #include "convert/split.h"
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -24,14 +23,13 @@ constexpr const char* kMergeFooter = R"(Example:
 
 class SplitCommand {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("in", in_, "GGUF file")->required()->type_name("IN");
-    app.add_option("out", out_, "beginning of the names of the parts")->required()->type_name("OUT");
-    add_option(app, "--max-size", max_size_, "bytes of a part at most: 2G, 500M, 1GiB")->type_name("SIZE");
-    add_option(app, "--max-tensors", split_.max_tensors, "tensors of a part at most")
-        ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));
-    output_.add_to(app);
-    app.footer(kSplitFooter);
+  void add_to(Command& command) {
+    command.word("in", in_, "GGUF file").required().type_name("IN");
+    command.word("out", out_, "beginning of the names of the parts").required().type_name("OUT");
+    command.option("--max-size", max_size_, "bytes of a part at most: 2G, 500M, 1GiB").type_name("SIZE");
+    command.option("--max-tensors", split_.max_tensors, "tensors of a part at most").between(1, int64_t{1} << 31);
+    output_.add_to(command);
+    command.footer(kSplitFooter);
   }
 
   Result<int> run() {
@@ -55,11 +53,11 @@ class SplitCommand {
 
 class MergeCommand {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("first", first_, "first part of a split GGUF file")->required()->type_name("FIRST-PART");
-    app.add_option("out", out_, "GGUF file to write")->required()->type_name("OUT");
-    output_.add_to(app);
-    app.footer(kMergeFooter);
+  void add_to(Command& command) {
+    command.word("first", first_, "first part of a split GGUF file").required().type_name("FIRST-PART");
+    command.word("out", out_, "GGUF file to write").required().type_name("OUT");
+    output_.add_to(command);
+    command.footer(kMergeFooter);
   }
 
   Result<int> run() {
@@ -77,25 +75,9 @@ class MergeCommand {
   OutputOptions output_;
 };
 
-template <class Command>
-void add(CLI::App& program, int& status, const char* name, const char* about) {
-  const auto command = std::make_shared<Command>();
-  CLI::App* app = program.add_subcommand(name, about);
-  command->add_to(*app);
-  app->callback([command, &status] {
-    const Result<int> result = command->run();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
-
 }  // namespace
 
-void add_split(CLI::App& program, int& status) {
-  add<SplitCommand>(program, status, "split", "one GGUF file into parts");
-}
-
-void add_merge(CLI::App& program, int& status) {
-  add<MergeCommand>(program, status, "merge", "the parts of a GGUF file into one");
-}
+void add_split(Program& program) { program.add<SplitCommand>("split", "one GGUF file into parts"); }
+void add_merge(Program& program) { program.add<MergeCommand>("merge", "the parts of a GGUF file into one"); }
 
 }  // namespace facet::cli

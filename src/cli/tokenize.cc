@@ -1,6 +1,5 @@
 // facet tokenize: text to token ids, and back.
 #include <iostream>
-#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -27,16 +26,16 @@ Examples:
 
 class Tokenize {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("words", words_, "MODEL [TEXT], or TEXT with -m")->type_name("[MODEL] [TEXT]");
-    add_option(app, "-m,--model", model_.model, "where the vocabulary comes from")->type_name("MODEL");
-    model_.hub.add_to(app);
-    text_.add_to(app);
-    add_flag(app, "--jsonl", jsonl_, "standard input holds a JSON string a line; print a JSON array of ids a line");
-    add_flag(app, "--no-special", no_special_, "control-token strings in the text are text");
-    add_flag(app, "--no-bos", no_bos_, "do not begin with the BOS token");
-    add_flag(app, "--ids", ids_, "the text is ids: print what they say");
-    app.footer(kFooter);
+  void add_to(Command& command) {
+    command.words(words_, "MODEL [TEXT], or TEXT with -m").type_name("[MODEL] [TEXT]");
+    command.option("-m,--model", model_.model, "where the vocabulary comes from").type_name("MODEL");
+    model_.hub.add_to(command);
+    text_.add_to(command);
+    command.flag("--jsonl", jsonl_, "standard input holds a JSON string a line; print a JSON array of ids a line");
+    command.flag("--no-special", no_special_, "control-token strings in the text are text");
+    command.flag("--no-bos", no_bos_, "do not begin with the BOS token");
+    command.flag("--ids", ids_, "the text is ids: print what they say");
+    command.footer(kFooter);
   }
 
   Result<int> run() {
@@ -123,14 +122,6 @@ class Tokenize {
 
 }  // namespace
 
-void add_tokenize(CLI::App& program, int& status) {
-  const auto tokenize = std::make_shared<Tokenize>();
-  CLI::App* app = program.add_subcommand("tokenize", "text to token ids, and back");
-  tokenize->add_to(*app);
-  app->callback([tokenize, &status] {
-    const Result<int> result = tokenize->run();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
+void add_tokenize(Program& program) { program.add<Tokenize>("tokenize", "text to token ids, and back"); }
 
 }  // namespace facet::cli

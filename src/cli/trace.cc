@@ -1,7 +1,6 @@
 // facet trace: proves a model against golden activations of the reference.
 #include <algorithm>
 #include <cstdio>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,23 +26,22 @@ Examples:
 
 class Trace {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("words", words_, "MODEL")->type_name("MODEL");
-    add_option(app, "-m,--model", model_.model, "GGUF file or Hugging Face folder")->type_name("MODEL");
-    model_.hub.add_to(app);
-    add_option(app, "--golden", golden_, "safetensors file, or a folder of them")->required()->type_name("FILE|FOLDER");
-    add_option(app, "--case", case_, "only this case");
-    add_option(app, "--chunk", options_.chunk, "rows of a forward call (0: all at once)")
-        ->check(CLI::NonNegativeNumber);
-    add_flag(app, "--no-skip", no_skip_, "without the second run that skips work and must give the same bits");
-    add_option(app, "--kv", kv_, "type of keys and values: f32, f16, bf16, int8");
-    add_option(app, "--act", act_, "arithmetic: f32 or fast")->check(CLI::IsMember({"f32", "fast"}));
-    add_option(app, "-t,--threads", options_.threads, "threads")->check(CLI::Range(1, 1024));
-    add_option(app, "--isa", isa_, "instruction set: scalar, avx2, avx512")
-        ->check(CLI::IsMember({"scalar", "avx2", "avx512"}));
-    add_option(app, "--tolerance", options_.tolerance, "the same for every tap (default: per tap, as published)");
-    add_option(app, "--out", out_, "write our taps to this safetensors file");
-    app.footer(kFooter);
+  void add_to(Command& command) {
+    command.words(words_, "MODEL").type_name("MODEL");
+    command.option("-m,--model", model_.model, "GGUF file or Hugging Face folder").type_name("MODEL");
+    model_.hub.add_to(command);
+    command.option("--golden", golden_, "safetensors file, or a folder of them").required().type_name("FILE|FOLDER");
+    command.option("--case", case_, "only this case");
+    command.option("--chunk", options_.chunk, "rows of a forward call (0: all at once)")
+        .number_that([](double x) { return x >= 0; }, "must be 0 or more");
+    command.flag("--no-skip", no_skip_, "without the second run that skips work and must give the same bits");
+    command.option("--kv", kv_, "type of keys and values: f32, f16, bf16, int8");
+    command.option("--act", act_, "arithmetic: f32 or fast").one_of({"f32", "fast"});
+    command.option("-t,--threads", options_.threads, "threads").between(1, 1024);
+    command.option("--isa", isa_, "instruction set: scalar, avx2, avx512").one_of({"scalar", "avx2", "avx512"});
+    command.option("--tolerance", options_.tolerance, "the same for every tap (default: per tap, as published)");
+    command.option("--out", out_, "write our taps to this safetensors file");
+    command.footer(kFooter);
   }
 
   Result<int> run() {
@@ -94,14 +92,6 @@ class Trace {
 
 }  // namespace
 
-void add_trace(CLI::App& program, int& status) {
-  const auto trace = std::make_shared<Trace>();
-  CLI::App* app = program.add_subcommand("trace", "prove a model against golden activations");
-  trace->add_to(*app);
-  app->callback([trace, &status] {
-    const Result<int> result = trace->run();
-    status = result.ok() ? *result : report(result.error());
-  });
-}
+void add_trace(Program& program) { program.add<Trace>("trace", "prove a model against golden activations"); }
 
 }  // namespace facet::cli

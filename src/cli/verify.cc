@@ -50,20 +50,19 @@ std::string summary(const verify::Part& part) {
 
 class VerifyCommand {
  public:
-  void add_to(CLI::App& app) {
-    app.add_option("words", words_, "MODEL")->type_name("MODEL");
-    model_.add_source_to(app);
-    add_flag(app, "--full", full_, "all rows of every matrix, not a sample of the large ones");
-    add_option(app, "--act", act_, "arithmetic: fast or f32")->check(CLI::IsMember({"fast", "f32"}));
-    add_option(app, "--kv", options_.load.kv_type, "type of keys and values: f32, f16, bf16");
-    add_option(app, "-t,--threads", options_.load.threads, "threads (default: one for each processor)")
-        ->check(CLI::Range(0, 1024));
-    add_option(app, "--isa", options_.load.isa, "instruction set: scalar, avx2, avx512")
-        ->check(CLI::IsMember({"scalar", "avx2", "avx512"}));
-    add_option(app, "--quant", options_.load.quant, "quantise while loading, and verify what that gives")
-        ->type_name("TYPE");
-    add_flag(app, "--json", json_, "one JSON object");
-    app.footer(kFooter);
+  void add_to(Command& command) {
+    command.words(words_, "MODEL").type_name("MODEL");
+    model_.add_source_to(command);
+    command.flag("--full", full_, "all rows of every matrix, not a sample of the large ones");
+    command.option("--act", act_, "arithmetic: fast or f32").one_of({"fast", "f32"});
+    command.option("--kv", options_.load.kv_type, "type of keys and values: f32, f16, bf16");
+    command.option("-t,--threads", options_.load.threads, "threads (default: one for each processor)").between(0, 1024);
+    command.option("--isa", options_.load.isa, "instruction set: scalar, avx2, avx512")
+        .one_of({"scalar", "avx2", "avx512"});
+    command.option("--quant", options_.load.quant, "quantise while loading, and verify what that gives")
+        .type_name("TYPE");
+    command.flag("--json", json_, "one JSON object");
+    command.footer(kFooter);
   }
 
   Result<int> run() {
@@ -153,15 +152,8 @@ class VerifyCommand {
 
 }  // namespace
 
-void add_verify(CLI::App& program, int& status) {
-  const auto verify = std::make_shared<VerifyCommand>();
-  CLI::App* app =
-      program.add_subcommand("verify", "this file on this machine: fast path against float64, layer by layer");
-  verify->add_to(*app);
-  app->callback([verify, &status] {
-    const Result<int> result = verify->run();
-    status = result.ok() ? *result : report(result.error());
-  });
+void add_verify(Program& program) {
+  program.add<VerifyCommand>("verify", "this file on this machine: fast path against float64, layer by layer");
 }
 
 }  // namespace facet::cli
