@@ -76,7 +76,8 @@ if(Python3_FOUND)
     set_tests_properties(convert_kill PROPERTIES LABELS slow RUN_SERIAL ON)  # its moments are shares of a run's time
     if(NOT FACET_SANITIZE AND NOT FACET_COVERAGE)  # which take memory of their own
       add_test(NAME engine_plan COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/engine/plan_test.py)
-      set_tests_properties(engine_plan PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program> LABELS slow)
+      set_tests_properties(engine_plan PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program>
+                           LABELS slow COST 400)
     endif()
   endif()
 endif()

@@ -194,7 +194,8 @@ TEST_F(Gemma3, LogProbabilitiesAreExactInFloatAndCloseInFastArithmetic) {
   std::cout << "same best token at " << ours_same << " of " << all << " positions (peer " << peer_same << ")\n";
 }
 
-// What the type of the cache adds, alone: float arithmetic with it against float arithmetic without.
+// What the type of the cache adds, alone: float arithmetic with it against float arithmetic without. One text of the
+// three: they differ by a third.
 TEST_F(Gemma3, RotatedInt8KeysAndValuesStayNearTheFloatOnes) {
   kernels::Table plain = kernels::best_table();
   std::vector<kernels::KvType> types(plain.kv_types.begin(), plain.kv_types.end());
@@ -204,7 +205,7 @@ TEST_F(Gemma3, RotatedInt8KeysAndValuesStayNearTheFloatOnes) {
       int8(*checkpoint_, Arithmetic::f32, DType::i8), unrotated(*checkpoint_, Arithmetic::f32, DType::i8, plain);
   ASSERT_TRUE(exact.loaded() && bf16.loaded() && int8.loaded() && unrotated.loaded());
   const std::array readers = {&bf16, &int8, &unrotated};
-  for (const Json& text : items("likelihood")) {
+  for (const Json& text : std::span(items("likelihood")).first(1)) {
     const std::string& name = *text.find("name")->string();
     const std::vector<Token> ids = tokens_of(*text.find("ids"));
     std::array<double, 3> kl = {};

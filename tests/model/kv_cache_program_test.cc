@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "marked_cache.h"
 #include "support/byte_stream.h"
+#include "support/sanitized.h"
 
 namespace facet::model {
 namespace {
@@ -209,7 +210,7 @@ constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16, DType::i8};
 
 TEST(KvCachePrograms, ManyShortOnes) {
   Random random(1);
-  for (int i = 0; i < 2400 && !HasFailure(); ++i) {
+  for (int i = 0; i < (testing::kSanitized ? 600 : 2400) && !HasFailure(); ++i) {
     const Shape shape{.window = kWindows[i % 6],
                       .context = 80 + random.below(200),
                       .chunk = 1 + static_cast<int64_t>(random.below(100)),
@@ -222,7 +223,7 @@ TEST(KvCachePrograms, ManyShortOnes) {
 
 TEST(KvCachePrograms, LongOnesReachAThousandPositions) {
   int64_t longest = 0;
-  for (int i = 0; i < 60 && !HasFailure(); ++i) {
+  for (int i = 0; i < (testing::kSanitized ? 24 : 60) && !HasFailure(); ++i) {
     const Shape shape{
         .window = kWindows[i % 6], .context = 1000, .chunk = 200, .type = kTypes[i / 6 % 4], .sequences = 3};
     SCOPED_TRACE(cat("program ", i, ", window ", shape.window));

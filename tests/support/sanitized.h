@@ -1,0 +1,12 @@
+// Whether a sanitizer watches: then everything takes ten times as long, and random tests draw fewer programs.
+#pragma once
+
+namespace facet::testing {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
+}  // namespace facet::testing
