@@ -20,7 +20,7 @@ TEST(SharedQuantised, WideModelsOfEveryTypeComputeTheBitsOfTheirOwnFloats) {
   FACET_SHARED_OR_SKIP(root, "golden");
   using enum DType;
   const std::set<DType> expected = {f32,  f16,  bf16, q4_0, q4_1,   q5_0,   q5_1,  q8_0,  q2_k,
-                              q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4, tq1_0, tq2_0};
+                                    q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4, tq1_0, tq2_0};
   for (const char* name : {"wide", "wide-e", "wide-moe"}) {
     // The other tiers have the same bits (tests/kernels).
     const std::set<DType> met = expect_every_type_same_as_own_floats(
