@@ -8,6 +8,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <utility>
 
 #include "base/strings.h"
@@ -40,14 +41,26 @@ class Descriptor {
   int fd_;
 };
 
-Result<uint64_t> regular_size(const Descriptor& file, const fs::path& path) {
+int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
+
+FileStamp stamp_of(const struct stat& status) {
+  constexpr int64_t kTimeStep = 2'000'000'000;
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return {.size = status.st_size,
+          .modified = nanoseconds(status.st_mtim),
+          .changed = nanoseconds(status.st_ctim),
+          .settled = nanoseconds(now) - nanoseconds(status.st_ctim) > kTimeStep};
+}
+
+Result<FileStamp> regular_stamp(const Descriptor& file, const fs::path& path) {
   struct stat status;
   if (::fstat(file.get(), &status) != 0) return system_error("cannot read the file's status", path);
   if (!S_ISREG(status.st_mode))
     return Error{.code = ErrorCode::io,
                  .what = S_ISDIR(status.st_mode) ? "is a folder, not a file" : "is not a regular file",
                  .where = path.string()};
-  return static_cast<uint64_t>(status.st_size);
+  return stamp_of(status);
 }
 
 // madvise wants whole pages. Advice only: what the kernel answers changes nothing.
@@ -68,13 +81,20 @@ Bytes pages_of(Bytes part, Pages which) {
   return {std::bit_cast<const std::byte*>(first), last - first};
 }
 
+Result<FileStamp> FileStamp::of(const fs::path& path) {
+  struct stat status;
+  if (::stat(path.c_str(), &status) != 0) return system_error("cannot read the file's status", path);
+  return stamp_of(status);
+}
+
 Result<MappedFile> MappedFile::open(const fs::path& path) {
   // Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.ok()) return system_error("cannot open", path);
-  FACET_TRY(const uint64_t size, regular_size(file, path));
   MappedFile mapped;
+  FACET_TRY(mapped.stamp_, regular_stamp(file, path));
   mapped.path_ = path;
+  const auto size = static_cast<size_t>(mapped.stamp_.size);
   if (size == 0) return mapped;
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
   if (data == MAP_FAILED) return system_error("cannot map", path);
@@ -84,12 +104,16 @@ Result<MappedFile> MappedFile::open(const fs::path& path) {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), path_(std::move(other.path_)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      path_(std::move(other.path_)),
+      stamp_(other.stamp_) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   std::swap(path_, other.path_);
+  std::swap(stamp_, other.stamp_);
   return *this;
 }
 
@@ -98,6 +122,17 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::will_need(Bytes part) const { advise(pages_of(part, Pages::touched), MADV_WILLNEED); }
+void MappedFile::populate(Bytes part) const {
+  const Bytes pages = pages_of(part, Pages::touched);
+  if (pages.empty()) return;
+  constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ, since Linux 5.14; headers may be older
+  if (::madvise(const_cast<std::byte*>(pages.data()), pages.size(), kPopulateRead) == 0 || errno != EINVAL) return;
+  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  for (size_t at = 0; at < pages.size(); at += page) {
+    const volatile std::byte* byte = pages.data() + at;
+    static_cast<void>(*byte);
+  }
+}
 void MappedFile::release(Bytes part) const { advise(pages_of(part, Pages::inside), MADV_DONTNEED); }
 
 Result<std::string> read_file(const fs::path& path, uint64_t max_bytes) {

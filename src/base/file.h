@@ -21,6 +21,22 @@ inline std::string_view as_text(Bytes bytes) {
   return {static_cast<const char*>(static_cast<const void*>(bytes.data())), bytes.size()};
 }
 
+// What tells whether a file is still the one that was seen: whoever writes to a file changes `changed`, and no program
+// can set that back (where the file system keeps it: FAT and some network file systems do not).
+struct FileStamp {
+  int64_t size = 0;
+  int64_t modified = 0, changed = 0;  // nanoseconds since 1970: of the contents; of contents, name, owner or mode
+  // It had not changed for two seconds. Times of files go forward in steps, 2 s at the coarsest: a change within the
+  // step of `changed` would not show later.
+  bool settled = false;
+
+  // Errors: not_found, io.
+  static Result<FileStamp> of(const std::filesystem::path& path);
+  bool same_file(const FileStamp& other) const {
+    return size == other.size && modified == other.modified && changed == other.changed;
+  }
+};
+
 // A whole file mapped for reading. Move-only; the bytes live as long as the object. Any thread may read.
 // If another process truncates the file while it is mapped, reading beyond the new end is a bus error: the operating
 // system offers no way to turn that into an Error, so writers must replace files, not truncate them.
@@ -36,16 +52,20 @@ class MappedFile {
 
   Bytes bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
+  const FileStamp& stamp() const { return stamp_; }  // when it was opened
 
   // Tells the kernel that these bytes will soon be read (all pages they touch), or will not be read again (pages that
   // hold nothing else may be dropped).
   void will_need(Bytes part) const;
   void release(Bytes part) const;
+  // Reads the part and maps its pages now, so that nobody waits for them later. Any thread.
+  void populate(Bytes part) const;
 
  private:
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   std::filesystem::path path_;
+  FileStamp stamp_;
 };
 
 // The pages that `part` touches, or those that lie entirely inside it; may be empty, then without an address.

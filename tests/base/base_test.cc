@@ -18,7 +18,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/background.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -378,6 +380,67 @@ TEST(Processors, AContainersQuotaCounts) {
   for (const char* none : {"max 100000\n", "", "200000", "200000 ", "0 100000", "-1 100000", "200000 0", "200000 x"})
     EXPECT_EQ(processors_of_quota(none, 64), 64) << none;
   EXPECT_GE(usable_processors(), 1);
+}
+
+TEST(Background, WorksUntilItIsAskedToStop) {
+  std::atomic<int> state = 0;
+  {
+    const Background work([&](FunctionRef<bool()> goes_on) {
+      state = 1;
+      while (goes_on()) std::this_thread::yield();
+      state = 2;
+    });
+    while (state == 0) std::this_thread::yield();
+  }
+  EXPECT_EQ(state, 2);
+  const Background none;
+}
+
+uint64_t hash_of(std::initializer_list<std::string_view> pieces) {
+  Hash64 hash;
+  for (const std::string_view piece : pieces) hash.add(piece);
+  return hash.value();
+}
+
+TEST(Hash64, EveryByteAndEveryBorderCounts) {
+  const std::string text(100, 'x');
+  for (size_t i = 0; i < text.size(); ++i) {
+    std::string other = text;
+    other[i] = 'y';
+    EXPECT_NE(hash_of({other}), hash_of({text})) << i;
+    EXPECT_NE(hash_of({text.substr(0, i), text.substr(i)}), hash_of({text})) << i;
+  }
+  EXPECT_NE(hash_of({std::string(3, '\0')}), hash_of({std::string(4, '\0')}));
+  EXPECT_NE(hash_of({}), hash_of({""}));
+}
+
+// Packs on disk are named by it.
+TEST(Hash64, IsTheSameEverywhere) {
+  Hash64 hash;
+  hash.add("facet");
+  hash.add(int64_t{-1});
+  EXPECT_EQ(hash.text(), "d7e16793795c1095");
+}
+
+TEST(FileStamp, TellsOfEveryChange) {
+  const testing::TemporaryFolder folder;
+  const auto path = folder.path() / "f";
+  std::ofstream(path) << "abc";
+  const Result<FileStamp> before = FileStamp::of(path);
+  ASSERT_OK(before);
+  EXPECT_EQ(before->size, 3);
+  EXPECT_FALSE(before->settled);
+  EXPECT_TRUE(MappedFile::open(path)->stamp().same_file(*before));
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // more than a step of the disk's clock
+  const auto modified = std::filesystem::last_write_time(path);
+  std::ofstream(path) << "abd";
+  std::filesystem::last_write_time(path, modified);
+  const Result<FileStamp> after = FileStamp::of(path);
+  ASSERT_OK(after);
+  EXPECT_EQ(after->size, before->size);
+  EXPECT_EQ(after->modified, before->modified);
+  EXPECT_FALSE(after->same_file(*before));
+  EXPECT_EQ(FileStamp::of(folder.path() / "none").error().code, ErrorCode::not_found);
 }
 
 TEST(Random, SequenceIsFixed) {
