@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "base/check.h"
 #include "base/file.h"
@@ -40,6 +42,31 @@ Result<void> write_all(int file, Bytes bytes, const fs::path& path) {
   return {};
 }
 
+bool is_file(int file, const fs::path& path) {
+  struct stat opened, named;
+  return ::fstat(file, &opened) == 0 && ::lstat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino;
+}
+
+// Holds the lock of a folder, as all do that are about to name a file in it: for a moment. Goes without where folders
+// cannot be locked.
+class FolderLock {
+ public:
+  explicit FolderLock(const fs::path& folder) : folder_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    constexpr int kTries = 2000;  // somebody else may have stopped with it, or lock folders for other reasons
+    for (int i = 0; i < kTries && ::flock(folder_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  ~FolderLock() {
+    if (folder_ >= 0) ::close(folder_);
+  }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int folder_;
+};
+
 // A rename is on the disk when its folder is. Where folders cannot be flushed there is nothing to be done.
 void flush_folder(const fs::path& folder) {
   const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -71,18 +98,26 @@ Result<void> NewFile::open(Until until) {
   if (until == Until::nameless) {
     file_ = ::open(folder_of(path_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
     nameless_ = file_ >= 0;
-    if (nameless_) return {};
+    if (nameless_) {
+      ::flock(file_, LOCK_EX | LOCK_NB);  // tells others that what gets the hidden name for a moment is in use
+      return {};
+    }
     if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL) return system_error("cannot create a file", path_);
   }
-  file_ = ::open(part().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-  if (file_ < 0) return system_error("cannot create a file", part());
-  if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+  // Whoever held the hidden file may name it between our opening it and our locking it: then it is theirs, and whole.
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    file_ = ::open(part().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (file_ < 0) return system_error("cannot create a file", part());
+    const bool locked = ::flock(file_, LOCK_EX | LOCK_NB) == 0;
+    if (locked && is_file(file_, part())) {
+      if (::ftruncate(file_, 0) != 0) return system_error("cannot empty", part());
+      return {};
+    }
     ::close(std::exchange(file_, -1));  // not ours to remove
-    return Error{
-        .code = ErrorCode::unavailable, .what = "another process is writing this file", .where = path_.string()};
+    if (!locked) break;
   }
-  if (::ftruncate(file_, 0) != 0) return system_error("cannot empty", part());
-  return {};
+  return Error{.code = ErrorCode::unavailable, .what = "another process is writing this file", .where = path_.string()};
 }
 
 Result<void> NewFile::take_room(uint64_t size) const {
@@ -162,25 +197,18 @@ Result<void> NewFile::commit() {
   return {};
 }
 
-// A link cannot replace a file, but a rename can. The hidden name between the two may be left from a process that died
-// there, or belong to one that is just as far; whoever finds it taken or gone begins again.
+// A link cannot replace a file, but a rename can, from a hidden name. It is one name for all: a file that lost it to
+// another could not be linked again. What has it while the folder is locked was left by a process that died here.
 Result<void> NewFile::name_it() {
+  const FolderLock lock(folder_of(path_));
   const std::string self = cat("/proc/self/fd/", file_);
-  constexpr int kTries = 100;
-  for (int i = 0; i < kTries; ++i) {
-    if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, part().c_str(), AT_SYMLINK_FOLLOW) != 0) {
-      if (errno != EEXIST) return system_error("cannot name the file", part());
-      ::unlink(part().c_str());
-      continue;
-    }
-    if (::rename(part().c_str(), path_.c_str()) == 0) return {};
-    if (errno != ENOENT) {
-      const Error error = system_error("cannot replace", path_);
-      ::unlink(part().c_str());
-      return error;
-    }
-  }
-  return Error{.code = ErrorCode::unavailable, .what = "another process is writing this file", .where = path_.string()};
+  const auto link = [&] { return ::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, part().c_str(), AT_SYMLINK_FOLLOW) == 0; };
+  if (!link() && (errno != EEXIST || ::unlink(part().c_str()) != 0 || !link()))
+    return system_error("cannot name the file", part());
+  if (::rename(part().c_str(), path_.c_str()) == 0) return {};
+  const Error error = system_error("cannot replace", path_);
+  ::unlink(part().c_str());
+  return error;
 }
 
 Result<void> write_file_atomic(const fs::path& path, Bytes contents) {

@@ -259,6 +259,23 @@ TEST(NewFile, TwoWritersOfAHiddenFileDoNotMix) {
   EXPECT_EQ(second.error().code, ErrorCode::unavailable);
 }
 
+TEST(NewFile, WritersThatEndTogetherAllSucceed) {
+  const testing::TemporaryFolder folder;
+  constexpr int kWriters = 3, kRounds = 60;
+  std::vector<std::string> problems(kWriters);
+  std::vector<std::thread> writers;
+  for (int i = 0; i < kWriters; ++i)
+    writers.emplace_back([&, i] {
+      for (int round = 0; round < kRounds && problems[static_cast<size_t>(i)].empty(); ++round)
+        if (const Result<void> written = write_file_atomic(folder.path() / "x", as_bytes("whole")); !written.ok())
+          problems[static_cast<size_t>(i)] = cat("round ", round, ": ", written.error().message());
+    });
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(problems, std::vector<std::string>(kWriters));
+  EXPECT_EQ(*read_file(folder.path() / "x", 100), "whole");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
 INSTANTIATE_TEST_SUITE_P(Both, NewFiles, ::testing::Values(NewFile::Until::nameless, NewFile::Until::hidden));
 
 TEST(File, PagesAreTouchedOrInside) {
