@@ -39,6 +39,9 @@ class AddressableSource : public ByteSource {
   void release(int64_t offset, int64_t length) const override {
     if (!file_.bytes().empty()) file_.release(mapped(offset, length));
   }
+  std::optional<FileStamp> stamp() const override {
+    return file_.path().empty() ? std::nullopt : std::optional(file_.stamp());
+  }
 
  private:
   std::string name_;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -24,6 +25,8 @@ class ByteSource {
   virtual void will_need(int64_t offset, int64_t length) const = 0;
   // Pages of this part may be dropped: they will not be read again soon.
   virtual void release(int64_t offset, int64_t length) const = 0;
+  // Of the file as it was when it was opened; nullopt: not a file. name() is its path.
+  virtual std::optional<FileStamp> stamp() const { return std::nullopt; }
 };
 
 Result<std::shared_ptr<const ByteSource>> open_mapped(const std::filesystem::path& path);

@@ -54,6 +54,8 @@ class Checkpoint {
   void release(const TensorInfo& tensor) const;
   // Part of a tensor will be read soon.
   void will_need(const TensorInfo& tensor, int64_t offset, int64_t length) const;
+  // The files, as TensorInfo::source numbers them.
+  std::span<const std::shared_ptr<const ByteSource>> sources() const { return sources_; }
   // Bytes of all files together.
   int64_t file_bytes() const;
 

@@ -79,6 +79,66 @@ struct Rows {
   }
 };
 
+// Bytes of the panels of a matrix.
+int64_t panels_bytes(const kernels::PanelType& type, int64_t groups, int64_t rows, int64_t cols) {
+  return groups * ((rows + kPanelRows - 1) / kPanelRows) * type.panel_bytes(cols);
+}
+
+// The rows of a matrix on their way into panels.
+struct PanelPacker {
+  const kernels::PanelType& type;
+  const std::vector<std::vector<Rows>>& groups;  // the pieces that make up each, `rows` rows in all
+  int64_t rows, cols;
+  int64_t row_bytes;  // as the panel type reads rows
+  bool converts;      // pieces have requantizers
+
+  int64_t n_groups() const { return static_cast<int64_t>(groups.size()); }
+  int64_t panels_per_group() const { return (rows + kPanelRows - 1) / kPanelRows; }
+  int64_t bytes() const { return panels_bytes(type, n_groups(), rows, cols); }
+
+  // All panels, by all threads. Errors: those of reading.
+  Result<void> pack_all(ThreadPool& pool, std::byte* out) const {
+    const int64_t total = n_groups() * panels_per_group(), blocks = (total + kPanelsPerBlock - 1) / kPanelsPerBlock;
+    const int64_t scratch_cols = converts ? cols : 0;
+    std::vector<float> scratch(static_cast<size_t>(scratch_cols * pool.n_threads()));
+    std::vector<Result<void>> results(static_cast<size_t>(blocks));
+    pool.parallel(blocks, [&](int64_t block, int thread) {
+      Result<void>& result = results[static_cast<size_t>(block)];
+      const int64_t end = std::min(total, (block + 1) * kPanelsPerBlock);
+      for (int64_t i = block * kPanelsPerBlock; i < end && result.ok(); ++i)
+        result = pack(out + i * type.panel_bytes(cols), i, scratch.data() + thread * scratch_cols);
+    });
+    for (const Result<void>& result : results)
+      if (!result.ok()) return result.error();
+    return {};
+  }
+
+  // One panel, counted through all groups. scratch: a row of floats where rows are converted.
+  Result<void> pack(std::byte* out, int64_t panel, float* scratch) const {
+    const std::vector<Rows>& pieces = groups[static_cast<size_t>(panel / panels_per_group())];
+    const int64_t first = panel % panels_per_group() * kPanelRows, wanted = std::min<int64_t>(kPanelRows, rows - first);
+    int64_t before = 0;
+    for (const Rows& piece : pieces) {  // usually one piece holds the whole panel
+      if (!converts && first >= before && first + wanted <= before + piece.count) {
+        type.pack(out, piece.data + (first - before) * row_bytes, row_bytes, static_cast<int>(wanted), cols);
+        return {};
+      }
+      before += piece.count;
+    }
+    std::vector<std::byte> gathered(static_cast<size_t>(wanted * row_bytes));  // converted, or across pieces
+    before = 0;
+    for (const Rows& piece : pieces) {
+      const int64_t from = std::max(first, before), end = std::min(first + wanted, before + piece.count);
+      if (from < end)
+        FACET_TRY_VOID(
+            piece.copy(gathered.data() + (from - first) * row_bytes, from - before, end - from, row_bytes, scratch));
+      before += piece.count;
+    }
+    type.pack(out, gathered.data(), row_bytes, static_cast<int>(wanted), cols);
+    return {};
+  }
+};
+
 }  // namespace
 
 struct WeightStore::State {
@@ -91,7 +151,9 @@ struct WeightStore::State {
   std::deque<RequantizedRows> requantized_tables;
   const TypeMap* types = nullptr;
   Packing packing = Packing::done;
-  int64_t packed_bytes = 0, vector_bytes = 0, table_bytes = 0;
+  std::shared_ptr<const PackFile> pack_file;
+  std::vector<PackedMatrix> matrices;
+  int64_t packed_bytes = 0, mapped_bytes = 0, vector_bytes = 0, table_bytes = 0;
 
   Error unsupported(const TensorInfo& tensor, std::string what) const {
     return {.code = ErrorCode::unsupported,
@@ -115,12 +177,16 @@ struct WeightStore::State {
     return std::optional<Requantizer>(std::in_place, kernels, checkpoint, tensor, to);
   }
 
+  // The matrix of this name, if it is packed already, here or in the pack file: of this type and shape.
+  std::optional<Weight> ready(const std::string& name, const TensorInfo& like, int64_t groups, int64_t rows,
+                              int64_t cols);
   // groups[g] lists the pieces that make up group g, `rows` rows in all; every group is padded to whole panels.
-  Result<Weight> pack(const TensorInfo& like, const std::vector<std::vector<Rows>>& groups, int64_t rows, int64_t cols);
+  Result<Weight> pack(std::string name, const TensorInfo& like, const std::vector<std::vector<Rows>>& groups,
+                      int64_t rows, int64_t cols);
 };
 
 WeightStore::WeightStore(const Checkpoint& checkpoint, const kernels::Table& kernels, ThreadPool& pool,
-                         const TypeMap* types, Packing packing)
+                         const TypeMap* types, Packing packing, std::shared_ptr<const PackFile> pack)
     : state_(std::make_unique<State>(State{.checkpoint = checkpoint,
                                            .kernels = kernels,
                                            .pool = pool,
@@ -129,66 +195,52 @@ WeightStore::WeightStore(const Checkpoint& checkpoint, const kernels::Table& ker
                                            .tables = {},
                                            .requantized_tables = {},
                                            .types = types,
-                                           .packing = packing})) {}
+                                           .packing = packing,
+                                           .pack_file = std::move(pack),
+                                           .matrices = {}})) {}
 WeightStore::WeightStore(WeightStore&&) noexcept = default;
 WeightStore::~WeightStore() = default;
 
-Result<Weight> WeightStore::State::pack(const TensorInfo& like, const std::vector<std::vector<Rows>>& groups,
-                                        int64_t rows, int64_t cols) {
+std::optional<Weight> WeightStore::State::ready(const std::string& name, const TensorInfo& like, int64_t groups,
+                                                int64_t rows, int64_t cols) {
+  const DType type = type_of(like);
+  const auto known = std::ranges::find(matrices, name, &PackedMatrix::name);
+  if (known != matrices.end()) return known->weight;
+  if (pack_file == nullptr || kernels.panel(type) == nullptr) return std::nullopt;
+  const std::optional<Weight> found = pack_file->find(name);
+  const int64_t bytes = panels_bytes(*kernels.panel(type), groups, rows, cols);
+  if (!found || found->type != type || found->rows != rows || found->cols != cols || found->groups != groups ||
+      static_cast<int64_t>(found->data.size()) != bytes)
+    return std::nullopt;
+  packed_bytes += bytes;
+  mapped_bytes += bytes;
+  matrices.push_back({.name = name, .weight = *found});
+  return found;
+}
+
+Result<Weight> WeightStore::State::pack(std::string name, const TensorInfo& like,
+                                        const std::vector<std::vector<Rows>>& groups, int64_t rows, int64_t cols) {
   const DType to = type_of(like);
   const kernels::PanelType* type = kernels.panel(to);
   if (type == nullptr) return unsupported(like, "no kernel multiplies tensors of this type");
-  const int64_t row = row_bytes(to, cols), panel_bytes = type->panel_bytes(cols);
-  const int64_t panels = (rows + kPanelRows - 1) / kPanelRows, total = panels * static_cast<int64_t>(groups.size());
-  Weight weight{.type = to,
-                .layout = Layout::panels,
-                .rows = rows,
-                .cols = cols,
-                .groups = static_cast<int64_t>(groups.size()),
-                .data = {}};
-  packed_bytes += total * panel_bytes;
-  if (packing == Packing::counted) return weight;
-  FACET_TRY(Buffer buffer, Buffer::allocate(total * panel_bytes));
-  std::byte* const out = buffer.data();
-  const bool converts = to != like.type;
-  std::vector<float> scratch(converts ? static_cast<size_t>(cols * pool.n_threads()) : 0);
-
-  const auto pack_panel = [&](int64_t number, int thread) -> Result<void> {
-    const std::vector<Rows>& pieces = groups[static_cast<size_t>(number / panels)];
-    const int64_t first = number % panels * kPanelRows;
-    const int wanted = static_cast<int>(std::min<int64_t>(kPanelRows, rows - first));
-    int64_t before = 0;
-    for (const Rows& piece : pieces) {  // usually one piece holds the whole panel
-      if (!converts && first >= before && first + wanted <= before + piece.count) {
-        type->pack(out + number * panel_bytes, piece.data + (first - before) * row, row, wanted, cols);
-        return {};
-      }
-      before += piece.count;
-    }
-    std::vector<std::byte> gathered(static_cast<size_t>(wanted * row));  // converted, or across a border of pieces
-    before = 0;
-    for (const Rows& piece : pieces) {
-      const int64_t from = std::max(first, before), end = std::min(first + wanted, before + piece.count);
-      if (from < end)
-        FACET_TRY_VOID(piece.copy(gathered.data() + (from - first) * row, from - before, end - from, row,
-                                  scratch.data() + (converts ? thread * cols : 0)));
-      before += piece.count;
-    }
-    type->pack(out + number * panel_bytes, gathered.data(), row, wanted, cols);
-    return {};
-  };
-  const int64_t blocks = (total + kPanelsPerBlock - 1) / kPanelsPerBlock;
-  std::vector<Result<void>> results(static_cast<size_t>(blocks));
-  pool.parallel(blocks, [&](int64_t block, int thread) {
-    Result<void>& result = results[static_cast<size_t>(block)];
-    for (int64_t i = block * kPanelsPerBlock; i < std::min(total, (block + 1) * kPanelsPerBlock) && result.ok(); ++i)
-      result = pack_panel(i, thread);
-  });
-  for (Result<void>& result : results)
-    if (!result.ok()) return result.error();
-
+  const PanelPacker packer{.type = *type,
+                           .groups = groups,
+                           .rows = rows,
+                           .cols = cols,
+                           .row_bytes = row_bytes(to, cols),
+                           .converts = to != like.type};
+  Weight weight{
+      .type = to, .layout = Layout::panels, .rows = rows, .cols = cols, .groups = packer.n_groups(), .data = {}};
+  packed_bytes += packer.bytes();
+  if (packing == Packing::counted) {
+    matrices.push_back({.name = std::move(name), .weight = weight});
+    return weight;
+  }
+  FACET_TRY(Buffer buffer, Buffer::allocate(packer.bytes()));
+  FACET_TRY_VOID(packer.pack_all(pool, buffer.data()));
   weight.data = buffer.bytes();
   packed.push_back(std::move(buffer));
+  matrices.push_back({.name = std::move(name), .weight = weight});
   return weight;
 }
 
@@ -200,6 +252,8 @@ Result<Weight> WeightStore::matrix(const TensorInfo& tensor, int64_t first_row, 
                 cols = tensor.shape[dims - 1];
   if (rows < 0) rows = all_rows - first_row;
   FACET_CHECK(first_row >= 0 && first_row + rows <= all_rows);
+  const std::string part = rows == all_rows ? tensor.name : cat(tensor.name, " rows ", first_row, " + ", rows);
+  if (const std::optional<Weight> ready = state_->ready(part, tensor, n_groups, rows, cols)) return *ready;
   FACET_TRY(const std::optional<Requantizer> requantizer, state_->requantizer(tensor));
   const std::byte* data = state_->checkpoint.bytes(tensor).data();
   const int64_t row = row_bytes(tensor.type, cols);
@@ -211,7 +265,7 @@ Result<Weight> WeightStore::matrix(const TensorInfo& tensor, int64_t first_row, 
                        .requantizer = requantizer ? &*requantizer : nullptr,
                        .first = start}});
   }
-  FACET_TRY(const Weight weight, state_->pack(tensor, groups, rows, cols));
+  FACET_TRY(const Weight weight, state_->pack(part, tensor, groups, rows, cols));
   state_->checkpoint.release(tensor);
   return weight;
 }
@@ -220,11 +274,8 @@ Result<Weight> WeightStore::stacked(std::span<const TensorInfo* const> tensors, 
   FACET_CHECK(!tensors.empty() && static_cast<int64_t>(tensors.size()) % n_groups == 0);
   const TensorInfo& first = *tensors.front();
   const size_t per_group = tensors.size() / static_cast<size_t>(n_groups);
-  int64_t rows = 0;
-  std::vector<std::vector<Rows>> groups(static_cast<size_t>(n_groups));
-  std::deque<Requantizer> requantizers;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const TensorInfo& tensor = *tensors[i];
+  for (const TensorInfo* one : tensors) {
+    const TensorInfo& tensor = *one;
     if (tensor.type != first.type || tensor.shape != first.shape) {
       return Error{.code = ErrorCode::corrupt,
                    .what = "tensors that belong together differ in type or shape",
@@ -232,14 +283,21 @@ Result<Weight> WeightStore::stacked(std::span<const TensorInfo* const> tensors, 
                    .expected = cat(name(first.type), ' ', list(first.shape)),
                    .found = cat(name(tensor.type), ' ', list(tensor.shape))};
     }
+  }
+  const int64_t rows = first.shape[0] * static_cast<int64_t>(per_group);
+  const std::string all = cat(first.name, " to ", tensors.back()->name, ", ", tensors.size(), " in ", n_groups);
+  if (const std::optional<Weight> ready = state_->ready(all, first, n_groups, rows, first.shape.back())) return *ready;
+  std::vector<std::vector<Rows>> groups(static_cast<size_t>(n_groups));
+  std::deque<Requantizer> requantizers;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const TensorInfo& tensor = *tensors[i];
     FACET_TRY(std::optional<Requantizer> requantizer, state_->requantizer(tensor));
     if (requantizer) requantizers.push_back(*std::move(requantizer));
     groups[i / per_group].push_back({.data = state_->checkpoint.bytes(tensor).data(),
                                      .count = tensor.shape[0],
                                      .requantizer = requantizer ? &requantizers.back() : nullptr});
-    if (i < per_group) rows += tensor.shape[0];
   }
-  FACET_TRY(const Weight weight, state_->pack(first, groups, rows, first.shape.back()));
+  FACET_TRY(const Weight weight, state_->pack(all, first, groups, rows, first.shape.back()));
   for (const TensorInfo* tensor : tensors) state_->checkpoint.release(*tensor);
   return weight;
 }
@@ -273,7 +331,9 @@ Result<const RowSource*> WeightStore::rows(const TensorInfo& tensor) {
 }
 
 Packing WeightStore::packing() const { return state_->packing; }
+std::span<const PackedMatrix> WeightStore::matrices() const { return state_->matrices; }
 int64_t WeightStore::packed_bytes() const { return state_->packed_bytes; }
+int64_t WeightStore::mapped_bytes() const { return state_->mapped_bytes; }
 int64_t WeightStore::vector_bytes() const { return state_->vector_bytes; }
 int64_t WeightStore::table_bytes() const { return state_->table_bytes; }
 

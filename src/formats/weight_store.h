@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "formats/checkpoint.h"
+#include "formats/pack_file.h"
 #include "formats/requantize.h"
 #include "kernels/table.h"
 #include "tensor/buffer.h"
@@ -23,9 +24,11 @@ enum class Packing : uint8_t {
 class WeightStore {
  public:
   // checkpoint must outlive the store (row sources read its mapping). pool does the packing. types: what tensors become
-  // on the way, the bytes that facet quantize would write; may be null, and must outlive the store.
+  // on the way, the bytes that facet quantize would write; may be null, and must outlive the store. pack: of the same
+  // identity (pack_identity.h), shared with other stores; matrices that are in it are not packed again. May be null.
   WeightStore(const Checkpoint& checkpoint, const kernels::Table& kernels, ThreadPool& pool,
-              const TypeMap* types = nullptr, Packing packing = Packing::done);
+              const TypeMap* types = nullptr, Packing packing = Packing::done,
+              std::shared_ptr<const PackFile> pack = nullptr);
   WeightStore(WeightStore&&) noexcept;
   ~WeightStore();
 
@@ -42,8 +45,11 @@ class WeightStore {
   Result<const RowSource*> rows(const TensorInfo& tensor);
 
   Packing packing() const;
-  // Bytes of the packed matrices.
+  // All matrices so far.
+  std::span<const PackedMatrix> matrices() const;
+  // Bytes of the packed matrices; of those that are mapped and not in memory of our own.
   int64_t packed_bytes() const;
+  int64_t mapped_bytes() const;
   // Bytes of the vectors.
   int64_t vector_bytes() const;
   // Bytes of the tables, which stay in the file.

@@ -23,6 +23,10 @@
 
 namespace facet::kernels {
 
+// The number of this layout, which all tiers share. Packed weights on disk are found by it: raise it with any change of
+// the bytes that packing gives, or that a quantiser gives (Panels.LayoutHasItsNumber watches both).
+inline constexpr int kPanelLayout = 1;
+
 inline constexpr int kLineBytes = 64;                      // 16 rows x 4 columns
 inline constexpr int kChunkBlocks = 8;                     // blocks of 32 columns that share a header
 inline constexpr int kChunkCols = kChunkBlocks * kBlock;   // 256: the super-block of K-quants

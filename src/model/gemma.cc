@@ -25,7 +25,7 @@ Result<Gemma::Parts> Gemma::load_parts(const formats::Checkpoint& checkpoint, co
   kv.max_chunk = options.max_batch_rows;
 
   const Plan plan = make_plan(config);
-  formats::WeightStore store(checkpoint, *ctx.kernels, *ctx.pool, options.types, packing);
+  formats::WeightStore store(checkpoint, *ctx.kernels, *ctx.pool, options.types, packing, options.pack);
   Progress* const progress = packing == formats::Packing::done ? options.progress : nullptr;
   FACET_TRY(Weights weights, load_weights(checkpoint, config, plan, store, progress));
   FACET_TRY(TextModel text,

@@ -18,8 +18,9 @@ struct GemmaOptions {
   ThreadPool* pool = nullptr;               // must outlive the model
   KvOptions kv = {};                        // context 0: the model's own; max_chunk follows max_batch_rows
   int64_t max_batch_rows = 512;
-  const formats::TypeMap* types = nullptr;  // what tensors become; until load() returns
-  Progress* progress = nullptr;             // while loading
+  const formats::TypeMap* types = nullptr;                  // what tensors become; as long as the model
+  std::shared_ptr<const formats::PackFile> pack = nullptr;  // weights that are packed already (WeightStore)
+  Progress* progress = nullptr;                             // while loading
 };
 
 // What a model takes, in bytes, when all of it is in use.
@@ -65,6 +66,7 @@ class Gemma : public LanguageModel {
   // Bytes of matrices; of vectors, too.
   int64_t packed_bytes() const { return store_.packed_bytes(); }
   int64_t weight_bytes() const { return store_.packed_bytes() + store_.vector_bytes(); }
+  const formats::WeightStore& store() const { return store_; }
 
  private:
   // All but the cache.

@@ -18,12 +18,12 @@ using testing::GgufBuilder;
 // A checkpoint on disk with a store on top.
 class Store {
  public:
-  explicit Store(const GgufBuilder& file) : pool_(2) {
+  explicit Store(const GgufBuilder& file, std::shared_ptr<const PackFile> pack = nullptr) : pool_(2) {
     testing::write_bytes(folder_.path() / "test.gguf", file.bytes());
     Result<Checkpoint> opened = Checkpoint::open(folder_.path() / "test.gguf");
     EXPECT_OK(opened);
     checkpoint_ = std::make_unique<Checkpoint>(*std::move(opened));
-    store_ = std::make_unique<WeightStore>(*checkpoint_, kernels_, pool_);
+    store_ = std::make_unique<WeightStore>(*checkpoint_, kernels_, pool_, nullptr, Packing::done, std::move(pack));
   }
   WeightStore& operator*() { return *store_; }
   WeightStore* operator->() { return store_.get(); }
@@ -196,6 +196,68 @@ TEST(WeightStore, CountingSaysWhatPackingTakes) {
   EXPECT_EQ(bytes[0][1], 24 * 4);
   EXPECT_EQ(bytes[0][2], 17 * 24 * 4);
   EXPECT_EQ(bytes[0], bytes[1]);
+}
+
+// The pack of a store's matrices.
+std::shared_ptr<const PackFile> pack_of(const WeightStore& store, const std::filesystem::path& path) {
+  EXPECT_OK(write_pack(path, PackHead::of("", "", store.matrices()), store.matrices(), nullptr));
+  Result<std::shared_ptr<const PackFile>> pack = PackFile::open(path);
+  EXPECT_OK(pack);
+  return *std::move(pack);
+}
+
+TEST(WeightStore, MatricesOfAPackAreNotPackedAgain) {
+  const std::vector<float> values = random_values(3 * 20 * 8, 5);
+  GgufBuilder file = with_floats("w", {3, 20, 8}, values);
+  for (const char* name : {"a", "b"})
+    file.tensor(name, DType::f32, {10, 8}, testing::floats_as_bytes(std::span(values).first(80)));
+  const auto take_all = [](Store& store) {
+    const std::array<const TensorInfo*, 2> parts{&store.tensor("a"), &store.tensor("b")};
+    const std::array<Result<Weight>, 4> all{store->matrix(store.tensor("w")), store->matrix(store.tensor("a"), 3, 5),
+                                            store->stacked(parts, 1), store->stacked(parts, 2)};
+    std::vector<Weight> weights;
+    for (const Result<Weight>& weight : all) {
+      EXPECT_OK(weight);
+      weights.push_back(*weight);
+    }
+    return weights;
+  };
+  testing::TemporaryFolder folder;
+  Store first(file);
+  const std::vector<Weight> packed = take_all(first);
+  EXPECT_EQ(first->mapped_bytes(), 0);
+  Store second(file, pack_of(*first, folder.path() / "p"));
+  const std::vector<Weight> mapped = take_all(second);
+  EXPECT_EQ(second->packed_bytes(), first->packed_bytes());
+  EXPECT_EQ(second->mapped_bytes(), first->packed_bytes());
+  EXPECT_EQ(second->matrices().size(), 4u);
+  for (size_t i = 0; i < packed.size(); ++i) {
+    EXPECT_EQ(as_text(mapped[i].data), as_text(packed[i].data));
+    EXPECT_NE(mapped[i].data.data(), packed[i].data.data());
+    EXPECT_EQ(mapped[i].rows, packed[i].rows);
+    EXPECT_EQ(mapped[i].groups, packed[i].groups);
+  }
+}
+
+TEST(WeightStore, MatricesOfAPackMustFit) {
+  const std::vector<float> values = random_values(50 * 8, 6), others = random_values(40 * 8, 7);
+  Store smaller(with_floats("w", {40, 8}, others));
+  ASSERT_OK(smaller->matrix(smaller.tensor("w")));
+  testing::TemporaryFolder folder;
+  Store store(with_floats("w", {50, 8}, values), pack_of(*smaller, folder.path() / "p"));
+  const Result<Weight> weight = store->matrix(store.tensor("w"));
+  ASSERT_OK(weight);
+  EXPECT_EQ(store.unpack(*weight), values);
+  EXPECT_EQ(store->mapped_bytes(), 0);
+}
+
+TEST(WeightStore, AMatrixIsPackedOnce) {
+  Store store(with_floats("w", {50, 8}, random_values(50 * 8, 8)));
+  const Result<Weight> first = store->matrix(store.tensor("w")), again = store->matrix(store.tensor("w"));
+  ASSERT_OK(first);
+  ASSERT_OK(again);
+  EXPECT_EQ(first->data.data(), again->data.data());
+  EXPECT_EQ(store->matrices().size(), 1u);
 }
 
 TEST(WeightStore, WhatNoKernelMultipliesIsRefusedByName) {

@@ -6,7 +6,10 @@
 
 #include <array>
 
+#include "base/hash.h"
+#include "base/random.h"
 #include "kernels/panel_data.h"
+#include "kernels/panel_layout.h"
 #include "support/kernel_tables.h"
 #include "tensor/quant_blocks.h"
 
@@ -65,6 +68,27 @@ TEST(Panels, EveryTierPacksEveryType) {
       EXPECT_EQ(found->fast_form, is_block_type(type) ? kFormQ8 : type == DType::bf16 ? kFormBf16 : kFormF32);
       EXPECT_EQ(found->panel_bytes(1280), scalar_table().panel(type)->panel_bytes(1280));
     }
+}
+
+// Packs on disk are found by kPanelLayout. Whoever changes what packing or quantising gives raises it, and puts here
+// the hash that this test prints.
+TEST(Panels, LayoutHasItsNumber) {
+  ASSERT_EQ(kPanelLayout, 1);
+  std::mt19937 random(20);
+  Hash64 hash;
+  for (const PanelType& type : packings()) {
+    for (const int64_t cols : widths(type.type))
+      hash.add(packed(type, testing::random_rows(type.type, 13, cols, random), 13, cols));
+  }
+  Random values(21);
+  std::vector<float> row(512);
+  for (float& value : row) value = static_cast<float>(values.uniform()) - 0.5f;
+  for (const QuantizeType& type : scalar_table().quantizers) {
+    std::vector<std::byte> bytes(static_cast<size_t>(row_bytes(type.type, 512)));
+    type.row(bytes.data(), row.data(), nullptr, 512);
+    hash.add(bytes);
+  }
+  EXPECT_EQ(hash.text(), "b9cf6cc33b5aac12");
 }
 
 TEST(Panels, PackedBytesStayNearTheFile) {
