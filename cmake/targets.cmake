@@ -72,8 +72,9 @@ if(Python3_FOUND)
   if(TARGET facet_program AND NOT FACET_FUZZ)  # downloads, against a server on this machine
     add_test(NAME hub_pull COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/hub/pull_test.py)
     add_test(NAME convert_kill COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/convert/kill_test.py)
-    set_tests_properties(hub_pull convert_kill PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program>)
-    set_tests_properties(convert_kill PROPERTIES LABELS slow RUN_SERIAL ON)  # its moments are shares of a run's time
+    add_test(NAME packs COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/cli/pack_test.py)
+    set_tests_properties(hub_pull convert_kill packs PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program>)
+    set_tests_properties(convert_kill packs PROPERTIES LABELS slow RUN_SERIAL ON)  # its moments are shares of a run's time
     if(NOT FACET_SANITIZE AND NOT FACET_COVERAGE)  # which take memory of their own
       add_test(NAME engine_plan COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/engine/plan_test.py)
       set_tests_properties(engine_plan PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program>

@@ -41,7 +41,18 @@ struct LoadOptions {
   int64_t batch_rows = 512;      // rows of one forward call while a prompt is read
   bool skip_work = true;         // exact work skipping
   int64_t sequences = 1;         // how many full-length sequences memory is planned for
+  // Folder in which packed weights are kept from one start to the next (docs/packs.md); "": they are packed each time.
+  std::string pack_folder;
+  int64_t pack_bytes_max = int64_t{32} << 30;  // of that folder
+  int64_t pack_bytes_min = int64_t{16} << 20;  // of a model's; less is packed in no time
   ProgressCallback progress;
+};
+
+// What became of the folder of packed weights while a model was loaded.
+struct PackUse {
+  std::string file;           // the pack that the model was mapped from, or that was written; "": none
+  int64_t written_bytes = 0;  // above 0: it was written now
+  std::string problem;        // why weights were not kept, or had to be packed again
 };
 
 // What a model file is.
@@ -51,7 +62,8 @@ struct ModelInfo {
   int64_t layers = 0, width = 0, vocab_size = 0;
   int64_t trained_context = 0, context = 0;
   int64_t parameters = 0, file_bytes = 0;
-  int64_t packed_bytes = 0, kv_bytes = 0;
+  int64_t packed_bytes = 0, kv_bytes = 0;  // weights in memory or mapped; cache
+  PackUse pack;
   bool has_chat_template = false;
   std::string isa;
   int threads = 1;

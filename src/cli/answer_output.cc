@@ -56,6 +56,7 @@ Result<Engine> load_engine(const ModelOptions& options) {
   };
   Result<Engine> engine = Engine::load(options.model, load);
   bar.clear();
+  if (engine.ok()) note(engine->info().pack);
   if (engine.ok() && options.load.context > engine->info().trained_context)
     note(cat("the model was trained for ", engine->info().trained_context, " positions; a context of ",
              options.load.context, " goes beyond them"));

@@ -135,6 +135,7 @@ class BenchCommand {
     };
     FACET_TRY(const std::unique_ptr<engine::BenchRun> run, engine::BenchRun::load(files, tests, options_));
     bar.clear();
+    note(run->pack_use());
     if (run->context() > files.config.context)
       note(cat("the model was trained for ", files.config.context, " positions; ", run->context(), " go beyond them"));
     for (const BenchTest& test : tests) {

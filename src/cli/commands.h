@@ -24,6 +24,7 @@ void add_pull(Program& program);
 void add_list(Program& program);
 void add_show(Program& program);
 void add_rm(Program& program);
+void add_cache(Program& program);
 
 // The whole program.
 int run_program(int argc, char** argv);

@@ -72,7 +72,10 @@ class Imatrix {
       bar.update(phase, done, total);
       return !Interrupt::requested();
     };
-    FACET_TRY(formats::ImportanceMatrix matrix, engine::collect_importance(*files, tokens, chunk_, load));
+    PackUse pack;
+    FACET_TRY(formats::ImportanceMatrix matrix, engine::collect_importance(*files, tokens, chunk_, load, &pack));
+    bar.clear();
+    note(pack);
     if (!text_.file.empty() && text_.file != "-") matrix.datasets = {text_.file};
     return matrix;
   }

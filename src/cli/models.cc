@@ -1,7 +1,6 @@
 // facet list, show and rm: the models in the cache of the hub.
 #include <algorithm>
 #include <cstdio>
-#include <ctime>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -38,14 +37,6 @@ Examples:
 Result<hub::Cache> open_cache() {
   FACET_TRY(const hub::Settings settings, hub::read_settings(variable));
   return hub::Cache(settings.cache, settings.symlinks);
-}
-
-std::string day_of(int64_t seconds) {
-  const std::time_t time = seconds;
-  std::tm parts{};
-  char text[16];
-  if (::gmtime_r(&time, &parts) == nullptr || std::strftime(text, sizeof text, "%Y-%m-%d", &parts) == 0) return "?";
-  return text;
 }
 
 void show_padded(std::string text, size_t width) {

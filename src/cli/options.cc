@@ -1,6 +1,8 @@
 #include "cli/options.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <iostream>
 #include <iterator>
 
@@ -8,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "cli/terminal.h"
 
 namespace facet::cli {
 namespace {
@@ -27,7 +30,7 @@ const std::vector<Refused>& refused() {
        "facet runs on the processor; there is no GPU to give layers to"},
       {{"-fa", "--flash-attn"}, "attention never builds the whole score matrix here; there is nothing to switch on"},
       {{"--mlock", "--no-mmap"},
-       "weights are packed into memory of their own when the model is loaded; see facet inspect for how much"},
+       "weights are packed when the model is loaded, or mapped where they were once; --no-cache packs them in memory"},
       {{"-ctk", "--cache-type-k", "-ctv", "--cache-type-v"}, "use --kv f32|f16|bf16|int8, which sets both"},
       {{"--context-shift", "--no-context-shift", "--keep"},
        "nothing is shifted silently: at the end of the context the answer ends with reason \"length\""},
@@ -63,6 +66,8 @@ void ModelOptions::add_loading_to(Command& command) {
   command.option("--quant", load.quant, "quantise while loading, as facet quantize would: Q4_K_M, Q8_0 and so on")
       .type_name("TYPE");
   command.flag("--exact", load.exact, "multiply in float arithmetic instead of int8 and bf16");
+  command.flag("--no-cache", no_cache, "neither use nor keep packed weights on disk (facet cache)");
+  command.option("--cache-limit", cache_limit, "bytes of packed weights kept on disk at most").type_name("SIZE");
   command.flag("--no-skip", no_skip, "do not skip work that cannot change the result");
 }
 
@@ -82,6 +87,7 @@ Result<void> ModelOptions::choose_source() {
 }
 
 Result<void> ModelOptions::take_model(std::vector<std::string>& words) {
+  FACET_TRY(load.pack_bytes_max, parse_size(cache_limit, "--cache-limit"));
   FACET_TRY_VOID(choose_source());
   if (!hub.repo.empty()) {
     FACET_TRY(const hub::LocalModel found, hub.fetch(hub.repo));
@@ -117,6 +123,7 @@ Result<void> ModelOptions::take_only_model(std::vector<std::string>& words, cons
 LoadOptions ModelOptions::load_options() const {
   LoadOptions options = load;
   options.skip_work = !no_skip;
+  if (!no_cache) options.pack_folder = pack_folder().string();
   return options;
 }
 
@@ -152,6 +159,28 @@ Result<std::string> TextOptions::text(const std::vector<std::string>& words) con
 bool takes_text(std::string_view flag) {
   return flag == "-p" || flag == "--prompt" || flag == "--system" || flag == "--stop" ||
          flag == "--dry-sequence-breaker";
+}
+
+Result<int64_t> parse_size(const std::string& text, const std::string& option) {
+  struct Unit {
+    std::string_view name;
+    double bytes;
+  };
+  constexpr std::array kUnits = {Unit{"", 1},        Unit{"K", 1e3},      Unit{"M", 1e6},      Unit{"G", 1e9},
+                                 Unit{"T", 1e12},    Unit{"KB", 1e3},     Unit{"MB", 1e6},     Unit{"GB", 1e9},
+                                 Unit{"TB", 1e12},   Unit{"KiB", 0x1p10}, Unit{"MiB", 0x1p20}, Unit{"GiB", 0x1p30},
+                                 Unit{"TiB", 0x1p40}};
+  double number = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view rest(end, static_cast<size_t>(text.data() + text.size() - end));
+  for (const Unit& unit : kUnits)
+    if (problem == std::errc() && rest == unit.name && number * unit.bytes >= 1 && number * unit.bytes < 0x1p62)
+      return static_cast<int64_t>(number * unit.bytes);
+  return Error{.code = ErrorCode::invalid_argument,
+               .what = "not a size",
+               .where = option,
+               .expected = "a number of bytes, such as 2G, 500M or 1GiB",
+               .found = text};
 }
 
 std::vector<std::string> with_long_flags(int argc, char** argv) {

@@ -12,12 +12,16 @@
 
 namespace facet::cli {
 
+// "2G", "500M", "1.5T", "1GiB", "4096": bytes. K, M, G, T are powers of 1000, KiB … of 1024. Errors: invalid_argument.
+Result<int64_t> parse_size(const std::string& text, const std::string& option);
+
 // Which model, and how it is loaded.
 struct ModelOptions {
   std::string model;
   HubOptions hub;
   LoadOptions load;
-  bool no_skip = false;
+  bool no_skip = false, no_cache = false;
+  std::string cache_limit = "32GiB";
 
   void add_to(Command& command);
   // Its parts: which model; how it is loaded but for context, threads and --kv.
@@ -25,7 +29,7 @@ struct ModelOptions {
   void add_loading_to(Command& command);
   // With -m, -hf or their variables the words are all text; otherwise the first one is the model. Afterwards `model` is
   // a path: a model that -hf names is fetched where absent, another name of the hub is looked up in the cache. Errors:
-  // invalid_argument, not_found, those of the hub.
+  // invalid_argument (also a limit of the cache that is no size), not_found, those of the hub.
   Result<void> take_model(std::vector<std::string>& words);
   // For commands that take a model and no text; otherwise: the error's words where another word is left over.
   Result<void> take_only_model(std::vector<std::string>& words, const char* otherwise);

@@ -13,9 +13,6 @@
 
 namespace facet::cli {
 
-// "2G", "500M", "1.5T", "1GiB", "4096": bytes. K, M, G, T are powers of 1000, KiB … of 1024. Errors: invalid_argument.
-Result<int64_t> parse_size(const std::string& text, const std::string& option);
-
 struct OutputOptions {
   bool force = false, sha256 = false;
 

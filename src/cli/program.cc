@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "base/strings.h"
+#include "base/version.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
@@ -57,7 +58,7 @@ bool lacks_command(const Program& program, int argc, char** argv) {
 }  // namespace
 
 int run_program(int argc, char** argv) {
-  Program program("facet", "facet: run Gemma 4 models on this machine", "facet 0.1.0", kFooter);
+  Program program("facet", "facet: run Gemma 4 models on this machine", cat("facet ", version()).c_str(), kFooter);
   add_run(program);
   add_chat(program);
   add_inspect(program);
@@ -77,6 +78,7 @@ int run_program(int argc, char** argv) {
   add_list(program);
   add_show(program);
   add_rm(program);
+  add_cache(program);
   if (lacks_command(program, argc, argv) || refuses(argc, argv)) return 2;
   const int status = program.run(with_long_flags(argc, argv));
   const Result<void> written = close_output();

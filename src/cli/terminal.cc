@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "base/strings.h"
 #include "base/utf8.h"
 #include "engine/error_table.h"
+#include "engine/memory_plan.h"
 
 namespace facet::cli {
 namespace {
@@ -36,6 +38,23 @@ int report(const Error& error) {
 void note(std::string_view text) {
   const std::string line = cat("facet: ", printable(text), "\n");
   std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+void note(const PackUse& use) {
+  if (use.written_bytes > 0)
+    note(cat("kept packed weights in ", use.file, " (", engine::readable_bytes(use.written_bytes),
+             "), so that the model starts faster; --no-cache does not, facet cache clear removes them"));
+  if (!use.problem.empty())
+    note(cat(use.problem, use.file.empty() ? "; packed weights are not kept (--no-cache says so without this note)"
+                                           : "; weights were packed again"));
+}
+
+std::string day_of(int64_t seconds) {
+  const std::time_t time = seconds;
+  std::tm parts{};
+  char text[16];
+  if (::gmtime_r(&time, &parts) == nullptr || std::strftime(text, sizeof text, "%Y-%m-%d", &parts) == 0) return "?";
+  return text;
 }
 
 void show(std::string_view text) {
@@ -89,5 +108,7 @@ std::string cache_folder() {
   const std::string home = environment("HOME");
   return (std::filesystem::path(home.empty() ? "/" : home) / ".cache" / "facet").string();
 }
+
+std::filesystem::path pack_folder() { return std::filesystem::path(cache_folder()) / "packed"; }
 
 }  // namespace facet::cli

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,12 @@ namespace facet::cli {
 int report(const Error& error);
 // "facet: TEXT" on standard error, printable (base/utf8.h).
 void note(std::string_view text);
+
+// What became of packed weights on disk, where there is something to say.
+void note(const PackUse& use);
+
+// "2026-07-31", of seconds since 1970, in UTC.
+std::string day_of(int64_t seconds);
 
 // Standard output at once, without buffering in between.
 void show(std::string_view text);
@@ -42,8 +49,9 @@ class Interrupt {
   static void clear();
 };
 
-// Where downloaded models and the history of chats are kept: FACET_CACHE, else XDG_CACHE_HOME/facet, else
-// ~/.cache/facet.
+// Where the default model, packed weights and the history of chats are kept: FACET_CACHE, else XDG_CACHE_HOME/facet,
+// else ~/.cache/facet.
 std::string cache_folder();
+std::filesystem::path pack_folder();  // packed weights: "packed" in there
 
 }  // namespace facet::cli

@@ -67,6 +67,7 @@ class BenchRun {
   const char* isa() const { return loaded_.isa; }
   int64_t context() const { return loaded_.plan.context; }
   double load_seconds() const { return load_seconds_; }
+  const PackUse& pack_use() const { return loaded_.packed.use(); }
 
  private:
   explicit BenchRun(const BenchOptions& options, int threads) : options_(options), pool_(threads), random_(1) {}

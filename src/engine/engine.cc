@@ -13,17 +13,20 @@
 namespace facet {
 namespace {
 
-Result<void> load_gemma(Engine::State& state) {
-  FACET_TRY(engine::LoadedGemma loaded, engine::load_gemma(*state.files, state.options, *state.pool));
+Result<void> load_gemma(Engine::State& state, engine::PackedWeights packed) {
+  FACET_TRY(engine::LoadedGemma loaded,
+            engine::load_gemma(*state.files, state.options, *state.pool, std::move(packed)));
   state.info.isa = loaded.isa;
   state.info.context = loaded.plan.context;
   state.info.kv_bytes = loaded.plan.kv_bytes();
   state.info.packed_bytes = loaded.model->packed_bytes();
-  for (const std::string& remark : loaded.remarks) state.info.remarks.push_back(remark);
+  state.info.pack = loaded.packed.use();
+  for (const std::string& remark : loaded.packed.remarks()) state.info.remarks.push_back(remark);
   for (const std::string& remark : loaded.model->remarks()) state.info.remarks.push_back(remark);
   if (state.info.context > state.info.trained_context)
     state.info.remarks.push_back(cat("the model was trained for ", state.info.trained_context,
                                      " positions; a context of ", state.info.context, " goes beyond that"));
+  state.packed = std::move(loaded.packed);
   state.model = std::move(loaded.model);
   return {};
 }
@@ -62,11 +65,14 @@ Result<Engine> Engine::load(const std::string& path, const LoadOptions& options)
     FACET_TRY_VOID(engine::check_options(options));
     auto state = std::make_unique<State>();
     state->options = options;
-    FACET_TRY(state->files, engine::ModelFiles::open(path));
+    FACET_TRY(state->files, engine::ModelFiles::open_weights(path));
+    // Packed weights come from the disk while the vocabulary is read.
+    FACET_TRY(engine::PackedWeights packed, engine::PackedWeights::open(*state->files, options));
+    FACET_TRY_VOID(state->files->open_vocabulary());
     state->info = state->files->info();
     state->pool = std::make_unique<ThreadPool>(threads_or_all(options.threads));
     state->info.threads = state->pool->n_threads();
-    FACET_TRY_VOID(state->files->checkpoint ? load_gemma(*state) : load_puppet(*state));
+    FACET_TRY_VOID(state->files->checkpoint ? load_gemma(*state, std::move(packed)) : load_puppet(*state));
     state->options.progress = {};  // what it refers to need not live longer than this call
     return Engine(std::move(state));
   });

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "engine/model_files.h"
+#include "engine/packed_weights.h"
 #include "facet/engine.h"
 #include "model/language_model.h"
 #include "runtime/generate.h"
@@ -16,6 +17,7 @@ struct Engine::State {
   ModelInfo info;
   std::unique_ptr<engine::ModelFiles> files;
   std::unique_ptr<ThreadPool> pool;
+  std::optional<engine::PackedWeights> packed;
   std::unique_ptr<model::LanguageModel> model;  // after what it points to
   std::optional<runtime::Sequence> sequence;    // of the last generate(); keeps its prefix for the next
 

@@ -127,13 +127,14 @@ Result<void> check_request(const ModelFiles& files, std::span<const Token> token
 }  // namespace
 
 Result<formats::ImportanceMatrix> collect_importance(const ModelFiles& files, std::span<const Token> tokens,
-                                                     int64_t chunk, const LoadOptions& load) {
+                                                     int64_t chunk, const LoadOptions& load, PackUse* pack) {
   FACET_TRY_VOID(check_request(files, tokens, chunk));
   chunk = std::min(chunk, static_cast<int64_t>(tokens.size()));
   LoadOptions options = load;
   options.context = chunk;
   ThreadPool pool(threads_or_all(static_cast<int>(options.threads)));
   FACET_TRY(const LoadedGemma loaded, load_gemma(files, options, pool));
+  if (pack != nullptr) *pack = loaded.packed.use();
   model::Gemma& model = *loaded.model;
   Collector collector(model.context(), files.config.experts);
   model.set_observer(&collector);

@@ -12,29 +12,22 @@ namespace {
 constexpr const char* kKvTypes[] = {"bf16", "int8"};
 constexpr const char* kQuants[] = {"Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"};
 
-// The options that a Gemma is loaded with, and what they point to.
-struct Prepared {
-  formats::TypeMap types;
-  model::GemmaOptions gemma;
-};
-
-Result<void> prepare(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool,
-                     std::vector<std::string>& remarks, Prepared& out) {
-  FACET_TRY(out.gemma.kernels, table_named(options.isa));
-  FACET_TRY(out.gemma.kv, kv_options(options));
-  FACET_TRY(out.types, types_at_load(files, options.quant, remarks));
-  out.gemma.arithmetic = options.exact ? Arithmetic::f32 : Arithmetic::fast;
-  out.gemma.pool = &pool;
-  out.gemma.max_batch_rows = options.batch_rows;
-  out.gemma.types = &out.types;
-  return {};
+// types: must outlive the model.
+Result<model::GemmaOptions> gemma_options(const LoadOptions& options, ThreadPool& pool, const formats::TypeMap& types) {
+  model::GemmaOptions gemma{.arithmetic = options.exact ? Arithmetic::f32 : Arithmetic::fast,
+                            .pool = &pool,
+                            .max_batch_rows = options.batch_rows,
+                            .types = &types};
+  FACET_TRY(gemma.kernels, table_named(options.isa));
+  FACET_TRY(gemma.kv, kv_options(options));
+  return gemma;
 }
 
 Result<MemoryPlan> planned(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool,
                            int64_t available_bytes, std::vector<std::string>& remarks) {
-  Prepared prepared;
-  FACET_TRY_VOID(prepare(files, options, pool, remarks, prepared));
-  return plan_memory(files, prepared.gemma, available_bytes);
+  FACET_TRY(const formats::TypeMap types, types_at_load(files, options.quant, remarks));
+  FACET_TRY(const model::GemmaOptions gemma, gemma_options(options, pool, types));
+  return plan_memory(files, gemma, available_bytes);
 }
 
 }  // namespace
@@ -120,16 +113,24 @@ std::vector<std::string> what_would_fit(const ModelFiles& files, const LoadOptio
 }
 
 Result<LoadedGemma> load_gemma(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool) {
-  LoadedGemma loaded;
-  Prepared prepared;
-  FACET_TRY_VOID(prepare(files, options, pool, loaded.remarks, prepared));
-  FACET_TRY(loaded.plan, plan_memory(files, prepared.gemma, available_memory()));
+  FACET_TRY_VOID(table_named(options.isa));
+  FACET_TRY(PackedWeights packed, PackedWeights::open(files, options));
+  return load_gemma(files, options, pool, std::move(packed));
+}
+
+Result<LoadedGemma> load_gemma(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool,
+                               PackedWeights packed) {
+  LoadedGemma loaded{.packed = std::move(packed), .model = nullptr, .plan = {}};
+  FACET_TRY(model::GemmaOptions gemma, gemma_options(options, pool, loaded.packed.types()));
+  FACET_TRY(loaded.plan, plan_memory(files, gemma, available_memory()));
   if (!loaded.plan.fits()) return does_not_fit(loaded.plan, files.path, what_would_fit(files, options, loaded.plan));
-  prepared.gemma.kv.context = loaded.plan.context;
+  gemma.kv.context = loaded.plan.context;
+  gemma.pack = loaded.packed.file();
   CallbackProgress progress(options.progress);
-  prepared.gemma.progress = &progress;
-  FACET_TRY(loaded.model, model::Gemma::load(*files.checkpoint, files.config, prepared.gemma));
-  loaded.isa = kernels::name(prepared.gemma.kernels->isa);
+  gemma.progress = &progress;
+  FACET_TRY(loaded.model, model::Gemma::load(*files.checkpoint, files.config, gemma));
+  FACET_TRY_VOID(loaded.packed.keep(files, loaded.model->store(), progress));
+  loaded.isa = kernels::name(gemma.kernels->isa);
   return loaded;
 }
 

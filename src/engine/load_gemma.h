@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "engine/memory_plan.h"
 #include "engine/model_files.h"
+#include "engine/packed_weights.h"
 #include "facet/engine.h"
 #include "model/gemma.h"
 
@@ -27,9 +28,9 @@ class CallbackProgress : public Progress {
 };
 
 struct LoadedGemma {
-  std::unique_ptr<model::Gemma> model;
+  PackedWeights packed;
+  std::unique_ptr<model::Gemma> model;  // after what it points to
   MemoryPlan plan;
-  std::vector<std::string> remarks;  // of quantising on the way
   const char* isa = "";
 };
 
@@ -50,5 +51,8 @@ std::vector<std::string> what_would_fit(const ModelFiles& files, const LoadOptio
 // files and pool must outlive the model. Requires files of a checkpoint. Errors: invalid_argument (an option),
 // unsupported (a tier that this processor lacks), exhausted (memory), and those of reading weights.
 Result<LoadedGemma> load_gemma(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool);
+// packed: opened before, for these files and options.
+Result<LoadedGemma> load_gemma(const ModelFiles& files, const LoadOptions& options, ThreadPool& pool,
+                               PackedWeights packed);
 
 }  // namespace facet::engine

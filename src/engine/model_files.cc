@@ -32,7 +32,7 @@ Result<std::optional<std::string>> template_text(const formats::Checkpoint& chec
 }
 
 // The vocabulary and the chat format, which is written in its tokens.
-Result<void> open_vocabulary(ModelFiles& files) {
+Result<void> read_vocabulary(ModelFiles& files) {
   FACET_TRY(files.tokenizer, tokenizer::Tokenizer::open(*files.checkpoint));
   if (files.tokenizer->size() > files.config.vocab_size) {
     return Error{.code = ErrorCode::corrupt,
@@ -55,17 +55,12 @@ Result<void> open_vocabulary(ModelFiles& files) {
   return {};
 }
 
-Result<void> open_checkpoint(ModelFiles& files, Vocabulary vocabulary) {
+Result<void> open_checkpoint(ModelFiles& files) {
   FACET_TRY(files.checkpoint, formats::Checkpoint::open(files.path));
   FACET_TRY(files.config, model::read_config(*files.checkpoint));
   const auto remarks = files.checkpoint->remarks();
   files.remarks.assign(remarks.begin(), remarks.end());
-  Result<void> opened = open_vocabulary(files);
-  if (!opened.ok() && opened.error().code == ErrorCode::not_found && vocabulary == Vocabulary::optional) {
-    files.remarks.push_back(opened.error().message());
-    return {};
-  }
-  return opened;
+  return {};
 }
 
 // The vocabulary of a puppet: a path relative to the script.
@@ -90,12 +85,28 @@ Result<void> open_puppet(ModelFiles& files, const fs::path& script) {
 }  // namespace
 
 Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::string& path, Vocabulary vocabulary) {
+  FACET_TRY(std::unique_ptr<ModelFiles> files, open_weights(path));
+  FACET_TRY_VOID(files->open_vocabulary(vocabulary));
+  return files;
+}
+
+Result<void> ModelFiles::open_vocabulary(Vocabulary vocabulary) {
+  if (!checkpoint) return {};
+  Result<void> opened = read_vocabulary(*this);
+  if (!opened.ok() && opened.error().code == ErrorCode::not_found && vocabulary == Vocabulary::optional) {
+    remarks.push_back(opened.error().message());
+    return {};
+  }
+  return opened;
+}
+
+Result<std::unique_ptr<ModelFiles>> ModelFiles::open_weights(const std::string& path) {
   auto files = std::make_unique<ModelFiles>();
   files->path = path;
   if (path.starts_with(kPuppetPrefix)) {
     FACET_TRY_VOID(open_puppet(*files, path.substr(kPuppetPrefix.size())));
   } else {
-    FACET_TRY_VOID(open_checkpoint(*files, vocabulary));
+    FACET_TRY_VOID(open_checkpoint(*files));
   }
   return files;
 }

@@ -31,6 +31,9 @@ struct ModelFiles {
   // Errors: not_found, corrupt, unsupported, io.
   static Result<std::unique_ptr<ModelFiles>> open(const std::string& path,
                                                   Vocabulary vocabulary = Vocabulary::required);
+  // The same in two steps: all but vocabulary and chat format, then those. A puppet is whole after the first.
+  static Result<std::unique_ptr<ModelFiles>> open_weights(const std::string& path);
+  Result<void> open_vocabulary(Vocabulary vocabulary = Vocabulary::required);
 
   // The rest needs the vocabulary, but for info().
   // Tokens that end an answer: those of config.json and generation_config.json or the GGUF keys, those that the
