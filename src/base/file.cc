@@ -122,6 +122,7 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::will_need(Bytes part) const { advise(pages_of(part, Pages::touched), MADV_WILLNEED); }
+void MappedFile::prefer_large_pages() const { advise(bytes(), MADV_HUGEPAGE); }
 void MappedFile::populate(Bytes part) const {
   const Bytes pages = pages_of(part, Pages::touched);
   if (pages.empty()) return;

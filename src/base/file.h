@@ -58,6 +58,8 @@ class MappedFile {
   // hold nothing else may be dropped).
   void will_need(Bytes part) const;
   void release(Bytes part) const;
+  // Asks for large pages, of which the kernel then reads the file in and maps as many as its file system can.
+  void prefer_large_pages() const;
   // Reads the part and maps its pages now, so that nobody waits for them later. Any thread.
   void populate(Bytes part) const;
 
@@ -111,7 +113,7 @@ class NewFile {
   int file_ = -1;
   bool nameless_ = false;
   uint64_t written_ = 0;
-  std::vector<std::byte> buffer_;  // small writes are gathered
+  std::vector<std::byte> buffer_;  // the last bytes written, up to a whole block
 };
 
 // The whole contents through a NewFile: readers see the old or the new ones.

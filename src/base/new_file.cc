@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -19,7 +20,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kBufferBytes = size_t{1} << 20;
+// Bytes go to the kernel in blocks of this size at multiples of it: those are the large pages in which it then keeps
+// them (where it can), and maps them for whoever reads the file next.
+constexpr size_t kBlockBytes = size_t{2} << 20;
 
 Error system_error(std::string what, const fs::path& path) {
   const int number = errno;
@@ -161,22 +164,28 @@ void NewFile::abandon() {
 
 Result<void> NewFile::write(Bytes more) {
   FACET_CHECK(file_ >= 0);
-  written_ += more.size();
-  if (buffer_.size() + more.size() <= kBufferBytes) {
-    buffer_.insert(buffer_.end(), more.begin(), more.end());
-    return {};
+  while (!more.empty()) {
+    const size_t room = kBlockBytes - written_ % kBlockBytes;
+    const bool whole = room == kBlockBytes && more.size() >= kBlockBytes;
+    const Bytes part = more.first(whole ? more.size() / kBlockBytes * kBlockBytes : std::min(room, more.size()));
+    if (whole) {
+      FACET_TRY_VOID(write_all(file_, part, path_));
+    } else {
+      buffer_.insert(buffer_.end(), part.begin(), part.end());
+    }
+    written_ += part.size();
+    more = more.subspan(part.size());
+    if (part.size() < room) continue;  // the block is not full
+    FACET_TRY_VOID(write_all(file_, buffer_, path_));
+    buffer_.clear();
   }
-  FACET_TRY_VOID(write_all(file_, buffer_, path_));
-  buffer_.clear();
-  if (more.size() >= kBufferBytes) return write_all(file_, more, path_);
-  buffer_.assign(more.begin(), more.end());
   return {};
 }
 
 Result<void> NewFile::flush() {
   FACET_CHECK(file_ >= 0);
   FACET_TRY_VOID(write_all(file_, buffer_, path_));
-  buffer_ = {};
+  buffer_.clear();
   if (::ftruncate(file_, static_cast<off_t>(written_)) != 0 || ::fsync(file_) != 0)
     return system_error("cannot write", path_);
   return {};

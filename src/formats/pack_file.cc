@@ -187,6 +187,7 @@ std::vector<std::byte> PackHead::bytes() const {
 Result<std::shared_ptr<const PackFile>> PackFile::open(const std::filesystem::path& path) {
   auto pack = std::make_shared<PackFile>();
   FACET_TRY(pack->file_, MappedFile::open(path));
+  pack->file_.prefer_large_pages();
   FACET_TRY(pack->head_,
             PackHead::parse(pack->file_.bytes(), static_cast<int64_t>(pack->file_.bytes().size()), path.string()));
   for (const PackEntry& entry : pack->head_.entries) pack->index_.emplace(entry.name, &entry);
@@ -206,12 +207,12 @@ std::optional<Weight> PackFile::find(const std::string& name) const {
 }
 
 void PackFile::populate(FunctionRef<bool()> goes_on) const {
-  const Bytes all = file_.bytes();
-  for (size_t at = 0; at < all.size() && goes_on(); at += kPopulateBytes) {
-    const Bytes part = all.subspan(at, std::min<size_t>(kPopulateBytes, all.size() - at));
-    const size_t next = at + part.size();
-    file_.will_need(all.subspan(next, std::min<size_t>(kPopulateBytes, all.size() - next)));
+  // No advice on what comes next: the kernel reads ahead by itself, and what is advised it reads into small pages.
+  Bytes rest = file_.bytes();
+  while (!rest.empty() && goes_on()) {
+    const Bytes part = rest.first(std::min<size_t>(kPopulateBytes, rest.size()));
     file_.populate(part);
+    rest = rest.subspan(part.size());
   }
 }
 
