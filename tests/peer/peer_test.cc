@@ -90,7 +90,8 @@ class Peer : public ::testing::Test {
         .peer = compare(model, file, exact),
         .fast = distance(fast.floats, exact.floats, static_cast<size_t>(exact.cols())),
     };
-    std::cout << "    " << found.ratio() << " of fast arithmetic\n";
+    std::cout << "    " << found.ratio() << " of fast arithmetic, whose divergence is " << found.fast.divergence
+              << '\n';
     return found;
   }
 
@@ -114,18 +115,33 @@ TEST_F(Peer, RunsConvertedModels) {
   }
 }
 
+// Whose rows are whole blocks of 256, so that K types are not replaced by others.
+bool is_wide(std::string_view model) { return model.starts_with("wide"); }
+
+// Our fast arithmetic's mean KL from exact over the peer's: at most 2, as golden/gguf has it (1.4 seen); for K types of
+// whole blocks, where the peer rounds 256 activations with one scale, at most 1 (0.35 to 0.62 seen). With experts one
+// file says nothing (0.06 to 8.7 seen, luck), but all of a model's together do.
 TEST_F(Peer, RunsQuantisedModels) {
-  for (const char* model : kModels) {
-    const fs::path source = converted(model, DType::f32);
+  for (const std::string_view model : kModels) {
+    const fs::path source = converted(std::string(model), DType::f32);
+    double ours_together = 0, peers_together = 0;
     for (const convert::FileTypeInfo& type : convert::file_types()) {
       using enum convert::FileType;
       const bool few = type.type == q8_0 || type.type == q4_0 || type.type == q4_k_m || type.type == q6_k;
       if (type.type == q2_k_s || info(type.base).block == 1) continue;  // needs importance; no blocks
-      if (!few && std::string_view(model) != "wide" && std::string_view(model) != "wide-moe") continue;
+      if (!few && model != "wide" && model != "wide-moe") continue;
       const fs::path file = quantised(source, type);
-      EXPECT_LE(roundings(model, file).ratio(), roundings_allowed(model)) << model << ' ' << type.name;
+      const Roundings found = roundings(std::string(model), file);
+      EXPECT_LE(found.ratio(), roundings_allowed(model)) << model << ' ' << type.name;
+      const double allowed = is_wide(model) && info(type.base).block == 256 ? 1 : 2;
+      if (!model.ends_with("moe")) {
+        EXPECT_LE(found.fast.divergence, allowed * found.peer.divergence) << model << ' ' << type.name;
+      }
+      ours_together += found.fast.divergence;
+      peers_together += found.peer.divergence;
       fs::remove(file);
     }
+    EXPECT_LE(ours_together, 2 * peers_together) << model;
   }
 }
 
