@@ -55,7 +55,7 @@ class VerifyCommand {
     model_.add_source_to(command);
     command.flag("--full", full_, "all rows of every matrix, not a sample of the large ones");
     command.option("--act", act_, "arithmetic: fast or f32").one_of({"fast", "f32"});
-    command.option("--kv", options_.load.kv_type, "type of keys and values: f32, f16, bf16");
+    command.option("--kv", options_.load.kv_type, "type of keys and values: f32, f16, bf16, int8");
     command.option("-t,--threads", options_.load.threads, "threads (default: one for each processor)").between(0, 1024);
     command.option("--isa", options_.load.isa, "instruction set: scalar, avx2, avx512")
         .one_of({"scalar", "avx2", "avx512"});

@@ -345,7 +345,7 @@ void write_kv(Context& ctx, const KvWriter& writer, Mat<const float> k, Mat<cons
   });
 }
 
-void read_kv(std::span<float> k, std::span<float> v, const KvView& view, int64_t kv_head, int64_t position) {
+void read_stored_kv(std::span<float> k, std::span<float> v, const KvView& view, int64_t kv_head, int64_t position) {
   const KvBlocks& blocks = *view.blocks;
   const int64_t d = KvAccess::head_dim(blocks, view.layer);
   FACET_CHECK(position >= 0 && position < view.end && kv_head < KvAccess::kv_heads(blocks, view.layer));
@@ -355,6 +355,12 @@ void read_kv(std::span<float> k, std::span<float> v, const KvView& view, int64_t
   const int inside = static_cast<int>(position % kKvBlockKeys);
   KvAccess::k_type(blocks, view.layer).load_k(k.data(), KvAccess::k(blocks, view.layer, block, kv_head), inside, d);
   KvAccess::v_type(blocks, view.layer).load_v(v.data(), KvAccess::v(blocks, view.layer, block, kv_head), inside, d);
+}
+
+void read_kv(std::span<float> k, std::span<float> v, const KvView& view, int64_t kv_head, int64_t position) {
+  read_stored_kv(k, v, view, kv_head, position);
+  const KvBlocks& blocks = *view.blocks;
+  const int64_t d = KvAccess::head_dim(blocks, view.layer);
   const kernels::Table& any = kernels::usable_tables().front();  // all tiers turn alike
   if (KvAccess::k_type(blocks, view.layer).rotates) any.hadamard(k.data(), d);
   if (KvAccess::v_type(blocks, view.layer).rotates) any.hadamard(v.data(), d);

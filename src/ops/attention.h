@@ -22,6 +22,8 @@ void write_kv(Context& ctx, const KvWriter& writer, Mat<const float> k, Mat<cons
 
 // The stored key and value of one head at a position the view reaches, as float: for observers. (head_dim) each.
 void read_kv(std::span<float> k, std::span<float> v, const KvView& view, int64_t kv_head, int64_t position);
+// The same as it is stored: turned (Table::hadamard) where its type turns it.
+void read_stored_kv(std::span<float> k, std::span<float> v, const KvView& view, int64_t kv_head, int64_t position);
 
 // Which keys a query row sees: sequence slot (index into the views) and positions [begin, end).
 struct QueryRow {

@@ -9,7 +9,7 @@
 
 namespace facet::verify {
 
-// Stored keys and values of one KV head, positions begin … begin + n - 1, (n, d) each.
+// Keys and values of one KV head as they are stored, positions begin … begin + n - 1, (n, d) each.
 struct StoredKv {
   int64_t begin = 0, d = 0;
   std::vector<double> k, v;
@@ -18,12 +18,14 @@ struct StoredKv {
   const double* value(int64_t position) const { return v.data() + (position - begin) * d; }
 };
 
-// How the fast path multiplies: with float queries and probabilities, or with bf16 ones.
+// What the fast path rounds queries (probabilities) to before stored keys (values) multiply them.
+enum class Factors : uint8_t { floats, bf16, codes };
 struct AttentionForms {
-  bool bf16_queries = false, bf16_probabilities = false;
+  Factors queries = Factors::floats, probabilities = Factors::floats;
 };
 
-// out = Σ p_k v_k, p = softmax(scale q · k) over positions [begin, end), for one query head. q and out: (d).
+// out = Σ p_k v_k, p = softmax(scale q · k) over positions [begin, end), for one query head. q and out: (d). Where
+// values are stored turned, so is out; where keys are, q is turned here.
 void attend(std::span<Bounded> out, std::span<const float> q, const StoredKv& stored, int64_t begin, int64_t end,
             double scale, const AttentionForms& forms);
 

@@ -59,8 +59,10 @@ class PartCheck {
   void keys_and_values(int index);
   void stored(int index);
   void attend(int index);
-  void attend_row(int index, const StoredKv& stored, const SeqRange& range, int64_t kv_head, std::span<Bounded> out,
-                  int64_t row) const;
+  StoredKv read_stored(int index, const SeqRange& range, int64_t kv_head, int64_t begin) const;
+  DType k_type(int index) const;
+  DType v_type(int index) const;
+  AttentionForms attention_forms(int index) const;
   void feed_forward(int index);
   void route(int index);
   void experts(int index);

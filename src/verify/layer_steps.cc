@@ -144,7 +144,14 @@ void PartCheck::expect_product(LinearRole role, std::string_view name, int layer
   setup_.source.release(role, layer);
 }
 
-// What stands in the cache at the batch's positions are its keys and values, rounded to the storage type.
+DType PartCheck::k_type(int index) const {
+  return config_.layers[static_cast<size_t>(index)].full ? setup_.kv.full_k : setup_.kv.sliding_k;
+}
+DType PartCheck::v_type(int index) const {
+  return config_.layers[static_cast<size_t>(index)].full ? setup_.kv.full_v : setup_.kv.sliding_v;
+}
+
+// What stands in the cache at the batch's positions is its keys and values, in the form of the storage type.
 void PartCheck::stored(int index) {
   const model::LayerConfig& layer = config_.layers[static_cast<size_t>(index)];
   const size_t d = static_cast<size_t>(layer.head_dim);
@@ -155,19 +162,43 @@ void PartCheck::stored(int index) {
       const int64_t position = batch_.positions[static_cast<size_t>(i)];
       const KvView view = setup_.cache.view(index, range.sequence, position + 1);
       for (int64_t head = 0; head < layer.kv_heads; ++head) {
-        ops::read_kv(k, v, view, head, position);
+        ops::read_stored_kv(k, v, view, head, position);
+        const size_t first = static_cast<size_t>(head) * d;
+        const std::vector<Bounded> key = stored_head(k_type(index), record_.tap("k").row(i).subspan(first, d));
+        const std::vector<Bounded> value = stored_head(v_type(index), record_.tap("v").row(i).subspan(first, d));
         for (size_t j = 0; j < d; ++j) {
-          const size_t column = static_cast<size_t>(head) * d + j;
-          const double key = static_cast<double>(record_.tap("k").row(i)[column]);
-          const double value = static_cast<double>(record_.tap("v").row(i)[column]);
-          const DType k_type = layer.full ? setup_.kv.full_k : setup_.kv.sliding_k;
-          const DType v_type = layer.full ? setup_.kv.full_v : setup_.kv.sliding_v;
-          const Place at = place(i, static_cast<int64_t>(column));
-          step.compare(at, static_cast<double>(k[j]), {key, storage_bound(k_type, key)});
-          step.compare(at, static_cast<double>(v[j]), {value, storage_bound(v_type, value)});
+          const Place at = place(i, static_cast<int64_t>(first + j));
+          step.compare(at, static_cast<double>(k[j]), key[j]);
+          step.compare(at, static_cast<double>(v[j]), value[j]);
         }
       }
     }
+}
+
+// Of a layer that reads: its own keys and values, or its donor's; from position `begin` to the last row of the range.
+StoredKv PartCheck::read_stored(int index, const SeqRange& range, int64_t kv_head, int64_t begin) const {
+  const model::LayerConfig& layer = config_.layers[static_cast<size_t>(index)];
+  const int64_t end = batch_.positions[static_cast<size_t>(range.first_row)] + range.rows;
+  const KvView view = setup_.cache.view(layer.shares_kv ? layer.donor : index, range.sequence, end);
+  StoredKv stored{.begin = begin, .d = layer.head_dim, .k = {}, .v = {}};
+  std::vector<float> k(static_cast<size_t>(stored.d)), v(k.size());
+  for (int64_t position = begin; position < end; ++position) {
+    ops::read_stored_kv(k, v, view, kv_head, position);
+    stored.k.insert(stored.k.end(), k.begin(), k.end());
+    stored.v.insert(stored.v.end(), v.begin(), v.end());
+  }
+  return stored;
+}
+
+AttentionForms PartCheck::attention_forms(int index) const {
+  const bool fast = setup_.arithmetic == Arithmetic::fast;
+  const kernels::KvType &k = *setup_.kernels.kv(k_type(index)), &v = *setup_.kernels.kv(v_type(index));
+  AttentionForms forms;
+  if (fast && k.scores_bf16 != nullptr) forms.queries = Factors::bf16;
+  if (fast && v.accumulate_bf16 != nullptr) forms.probabilities = Factors::bf16;
+  if (k.type == DType::i8) forms.queries = Factors::codes;  // in both arithmetics
+  if (v.type == DType::i8) forms.probabilities = Factors::codes;
+  return forms;
 }
 
 // The keys that a row sees: all up to its own, in sliding layers the last `window` of them.
@@ -177,39 +208,30 @@ void PartCheck::attend(int index) {
   const auto first_seen = [&](int64_t position) {
     return layer.full ? 0 : std::max<int64_t>(0, position - config_.window + 1);
   };
-  const DType k_type = layer.full ? setup_.kv.full_k : setup_.kv.sliding_k;
-  const DType v_type = layer.full ? setup_.kv.full_v : setup_.kv.sliding_v;
-  const bool fast = setup_.arithmetic == Arithmetic::fast;
-  const AttentionForms forms{.bf16_queries = fast && setup_.kernels.kv(k_type)->scores_bf16 != nullptr,
-                             .bf16_probabilities = fast && setup_.kernels.kv(v_type)->accumulate_bf16 != nullptr};
-
+  const AttentionForms forms = attention_forms(index);
   const Copied<float>&q = record_.tap("q"), &out = record_.linear(LinearRole::attention_output).input.f32;
   Step& step = part_.step("attention");
   for (const SeqRange& range : batch_.sequences) {
-    const int64_t first = batch_.positions[static_cast<size_t>(range.first_row)], end = first + range.rows;
-    const KvView view = setup_.cache.view(layer.shares_kv ? layer.donor : index, range.sequence, end);
+    const int64_t first = batch_.positions[static_cast<size_t>(range.first_row)];
     for (int64_t kv_head = 0; kv_head < layer.kv_heads; ++kv_head) {
-      StoredKv stored{.begin = first_seen(first), .d = d, .k = {}, .v = {}};
-      std::vector<float> k(static_cast<size_t>(d)), v(static_cast<size_t>(d));
-      for (int64_t position = stored.begin; position < end; ++position) {
-        ops::read_kv(k, v, view, kv_head, position);
-        stored.k.insert(stored.k.end(), k.begin(), k.end());
-        stored.v.insert(stored.v.end(), v.begin(), v.end());
-      }
-      std::vector<Bounded> expected(static_cast<size_t>(range.rows * queries * d));
-      setup_.pool.parallel(range.rows * queries, [&](int64_t i, int) {
-        const int64_t row = range.first_row + i / queries, head = kv_head * queries + i % queries;
-        const int64_t position = batch_.positions[static_cast<size_t>(row)];
-        verify::attend(std::span(expected).subspan(static_cast<size_t>(i * d), static_cast<size_t>(d)),
-                       q.row(row).subspan(static_cast<size_t>(head * d), static_cast<size_t>(d)), stored,
-                       first_seen(position), position + 1, config_.attention_scale, forms);
+      const StoredKv stored = read_stored(index, range, kv_head, first_seen(first));
+      const int64_t heads = range.rows * queries;
+      std::vector<Bounded> expected(static_cast<size_t>(heads * d));
+      std::vector<double> found(expected.size());
+      setup_.pool.parallel(heads, [&](int64_t i, int) {
+        const int64_t row = range.first_row + i / queries, position = batch_.positions[static_cast<size_t>(row)];
+        const size_t head = static_cast<size_t>((kv_head * queries + i % queries) * d), width = static_cast<size_t>(d);
+        const std::span<Bounded> sums = std::span(expected).subspan(static_cast<size_t>(i) * width, width);
+        const std::span<double> result = std::span(found).subspan(static_cast<size_t>(i) * width, width);
+        verify::attend(sums, q.row(row).subspan(head, width), stored, first_seen(position), position + 1,
+                       config_.attention_scale, forms);
+        std::ranges::copy(out.row(row).subspan(head, width), result.begin());
+        if (is_turned(v_type(index))) turn_forth(result, sums);
       });
-      for (int64_t i = 0; i < range.rows * queries; ++i)
-        for (int64_t j = 0; j < d; ++j) {
-          const int64_t row = range.first_row + i / queries, column = (kv_head * queries + i % queries) * d + j;
-          step.compare(place(row, column), static_cast<double>(out.row(row)[static_cast<size_t>(column)]),
-                       expected[static_cast<size_t>(i * d + j)]);
-        }
+      for (int64_t i = 0; i < heads; ++i)
+        for (int64_t j = 0; j < d; ++j)
+          step.compare(place(range.first_row + i / queries, (kv_head * queries + i % queries) * d + j),
+                       found[static_cast<size_t>(i * d + j)], expected[static_cast<size_t>(i * d + j)]);
     }
   }
 }

@@ -74,13 +74,6 @@ Result<void> VerifyRun::load() {
   if (options_.change_config) options_.change_config(config);
   FACET_TRY(types_, engine::types_at_load(files_, options_.load.quant, report_.remarks));
   FACET_TRY(kv_, engine::kv_options(options_.load));
-  for (const DType type : {kv_.sliding_k, kv_.sliding_v, kv_.full_k, kv_.full_v})
-    if (type != DType::f32 && type != DType::f16 && type != DType::bf16)
-      return Error{.code = ErrorCode::unsupported,
-                   .what = "there is no float64 path for keys and values of this type",
-                   .where = "--kv",
-                   .expected = "f32, f16 or bf16",
-                   .found = options_.load.kv_type};
   kv_.context = history_of(files_.config) + kMostRows;
   kv_.sequences = 2;
   kv_.fork_rewind = -1;

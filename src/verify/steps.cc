@@ -1,6 +1,7 @@
 #include "verify/steps.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "base/check.h"
@@ -86,7 +87,9 @@ std::vector<double> rope_frequencies(const model::RopeConfig& rope, int64_t head
   return frequencies;
 }
 
-double storage_bound(DType type, double x) {
+// --- keys and values as they are stored ---
+
+double rounding_bound(DType type, double x) {
   switch (type) {
     case DType::f32: return 0;
     case DType::f16: return std::abs(x) * 0x1p-11 + 0x1p-25;
@@ -94,6 +97,76 @@ double storage_bound(DType type, double x) {
     default: FACET_CHECK(false);
   }
   return 0;
+}
+
+namespace {
+
+// Calls visit(first, n) for the blocks of a head: powers of two, the largest that fits first.
+template <class Visit>
+void for_turned_blocks(size_t size, const Visit& visit) {
+  for (size_t first = 0; first < size;) {
+    const size_t n = std::bit_floor(size - first);
+    visit(first, n);
+    first += n;
+  }
+}
+
+// Element (i, j) of Sylvester's matrix, not divided by √n.
+double sign(size_t i, size_t j) { return std::popcount(i & j) % 2 == 0 ? 1 : -1; }
+
+// What the float butterflies round, relative to Σ |x| / √n: 1 / √n, its product, a sum for each doubling.
+double turning_error(size_t n) { return kHigherOrder * kU * (2 + std::countr_zero(n)); }
+
+}  // namespace
+
+void turn(std::span<Bounded> head) {
+  for_turned_blocks(head.size(), [&](size_t first, size_t n) {
+    const std::vector<Bounded> x(head.begin() + static_cast<ptrdiff_t>(first),
+                                 head.begin() + static_cast<ptrdiff_t>(first + n));
+    const double root = 1 / std::sqrt(static_cast<double>(n));
+    double magnitude = 0, bounds = 0;
+    for (const Bounded& one : x) {
+      magnitude += std::abs(one.value);
+      bounds += one.bound;
+    }
+    for (size_t i = 0; i < n; ++i) {
+      double sum = 0;
+      for (size_t j = 0; j < n; ++j) sum += sign(i, j) * x[j].value;
+      head[first + i] = {root * sum, root * (bounds + turning_error(n) * (magnitude + bounds)) + kTiny};
+    }
+  });
+}
+
+// H δ of a vector of which each |δ| ≤ e: at most √n e.
+void turn_forth(std::span<double> found, std::span<Bounded> expected) {
+  for_turned_blocks(found.size(), [&](size_t first, size_t n) {
+    const std::vector<double> x(found.begin() + static_cast<ptrdiff_t>(first),
+                                found.begin() + static_cast<ptrdiff_t>(first + n));
+    double magnitude = 0;
+    for (size_t i = first; i < first + n; ++i) magnitude += std::abs(expected[i].value) + expected[i].bound;
+    for (size_t i = 0; i < n; ++i) {
+      double sum = 0;
+      for (size_t j = 0; j < n; ++j) sum += sign(i, j) * x[j];
+      found[first + i] = sum / std::sqrt(static_cast<double>(n));
+      expected[first + i].bound += turning_error(n) * magnitude + kTiny * static_cast<double>(n);
+    }
+  });
+}
+
+// Int8: scale = max |x| / 127, code = nearest(x / scale), both once as in compare_codes(); then their product once.
+std::vector<Bounded> stored_head(DType type, std::span<const float> head) {
+  std::vector<Bounded> x;
+  for (const float value : head) x.push_back({static_cast<double>(value), 0});
+  if (!is_turned(type)) {
+    for (Bounded& one : x) one.bound = rounding_bound(type, one.value);
+    return x;
+  }
+  turn(x);
+  double max = 0;
+  for (const Bounded& one : x) max = std::max(max, std::abs(one.value) + one.bound);
+  const double scale = max / 127, coarse = scale < kTiny ? 2 * max : 0;  // a subnormal scale: codes stop at 127
+  for (Bounded& one : x) one.bound += scale * (0.5 + 256 * kU) + 2 * kU * max + coarse + kTiny;
+  return x;
 }
 
 // --- activations in their rounded forms ---
@@ -138,7 +211,7 @@ void compare_forms(Step& step, const CopiedOperand& operand, int64_t i, const Pl
   for (size_t k = 0; k < rounded.size(); ++k) {
     const double value = k < x.size() ? static_cast<double>(x[k]) : 0;
     step.compare({.row = at.row, .position = at.position, .column = static_cast<int64_t>(k)},
-                 static_cast<double>(bf16_to_float(rounded[k])), {value, storage_bound(DType::bf16, value)});
+                 static_cast<double>(bf16_to_float(rounded[k])), {value, rounding_bound(DType::bf16, value)});
   }
 }
 

@@ -38,8 +38,18 @@ void rotate(std::span<Bounded> head, int64_t position, std::span<const double> f
 // theta^(-2 j / head_dim) for the pairs that turn, 0 for the others; divisors are those of a GGUF file, or empty.
 std::vector<double> rope_frequencies(const model::RopeConfig& rope, int64_t head_dim, std::span<const double> divisors);
 
-// How far rounding to a storage type of keys and values moves x.
-double storage_bound(DType type, double x);
+// How far rounding to a float type moves x.
+double rounding_bound(DType type, double x);
+
+// Whether heads stored in this type are turned by Hadamard matrices (docs/attention.md, Int8).
+constexpr bool is_turned(DType type) { return type == DType::i8; }
+// x ← H x, block by block, of the definition; the bounds are those of the float butterflies.
+void turn(std::span<Bounded> head);
+// What the fast path turned back is turned forth again; the bounds grow by what turning it back rounded.
+void turn_forth(std::span<double> found, std::span<Bounded> expected);
+
+// A head of a key or value as the cache holds it: turned where its type is, and rounded to it.
+std::vector<Bounded> stored_head(DType type, std::span<const float> head);
 
 // Whether the rounded forms of row i are those of its float form.
 void compare_forms(Step& step, const CopiedOperand& operand, int64_t i, const Place& at);

@@ -24,14 +24,23 @@ TEST(VerifyShared, EveryModelIsEqual) {
   FACET_SHARED_OR_SKIP(root, "golden");
   const std::vector<testing::GoldenModel> models = testing::golden_models(root);
   EXPECT_GE(models.size(), 15u);
-  for (const testing::GoldenModel& golden : models) expect_equal(golden.model, Options());
+  for (const testing::GoldenModel& golden : models)
+    for (const char* kv : {"bf16", "int8"}) {
+      Options options;
+      options.load.kv_type = kv;
+      expect_equal(golden.model, options);
+    }
 }
 
 TEST(VerifyShared, TheRealGemma3IsEqual) {
   const std::filesystem::path model = testing::cache_path("gemma-3-270m/gemma-3-270m-q4_k_m.gguf");
   if (!std::filesystem::exists(model))
     GTEST_SKIP() << "skipped: the default model is not in the cache folder: " << model;
-  expect_equal(model, Options());
+  for (const char* kv : {"bf16", "int8"}) {
+    Options options;
+    options.load.kv_type = kv;
+    expect_equal(model, options);
+  }
 }
 
 }  // namespace

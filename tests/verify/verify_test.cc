@@ -84,6 +84,25 @@ TEST(Verify, EveryStorageTypeOfKeysAndValuesIsEqual) {
     expect_equal("tiny-e", loaded([&](LoadOptions& load) { load.kv_type = kv; }));
 }
 
+// Codes, and turned heads: in both arithmetics, in every tier, and in the one that has instructions of its own for
+// them.
+TEST(Verify, KeysAndValuesAsCodesAreEqual) {
+  for (const testing::GoldenModel& golden : testing::golden_models(testing::own_goldens()))
+    for (const kernels::Table& table : kernels::usable_tables())
+      for (const bool exact : {false, true})
+        expect_equal(golden.name, loaded([&](LoadOptions& load) {
+                       load.kv_type = "int8";
+                       load.exact = exact;
+                       load.isa = kernels::name(table.isa);
+                     }));
+  for (const kernels::Table& table : testing::kernel_tables()) {
+    if (!testing::is_emulated(table)) continue;
+    Options options = loaded([](LoadOptions& load) { load.kv_type = "int8"; });
+    options.table = &table;
+    expect_equal("tiny-unified", options);
+  }
+}
+
 TEST(Verify, ModelsThatAreQuantisedWhileTheyLoadAreEqual) {
   for (const char* quant : {"Q8_0", "Q4_0", "Q4_K_M", "Q2_K", "Q5_1", "IQ4_NL"})
     for (const char* name : {"tiny-e", "tiny-moe"})
@@ -137,11 +156,12 @@ TEST(Verify, StopsWhereItIsToldTo) {
 
 void expect_found(const std::string& name, const Options& options, const std::string& part, const std::string& step) {
   static std::vector<std::string> sound;  // equal without the damage
-  if (std::ranges::find(sound, name) == sound.end()) {
+  const std::string tried = cat(name, ' ', options.load.kv_type);
+  if (std::ranges::find(sound, tried) == sound.end()) {
     Options as_it_is;
     as_it_is.load = options.load;
     expect_equal(name, as_it_is);
-    sound.push_back(name);
+    sound.push_back(tried);
   }
   const Report report = verified(name, options);
   ASSERT_TRUE(report.first) << name;
@@ -385,20 +405,26 @@ TEST(VerifyFinds, AProductThatIsOffByAThousandth) {
 std::vector<kernels::KvType> kv_types;
 kernels::KvType right_kv;
 
+// change(storage type, table) damages the kernels of bf16 or int8 caches.
+template <class Change>
+void expect_kv_found(DType kv, Change change, const std::string& step) {
+  Options options = loaded([&](LoadOptions& load) { load.kv_type = kv == DType::i8 ? "int8" : "bf16"; });
+  options.change_kernels = [&](kernels::Table& table) {
+    right = table;
+    kv_types.assign(table.kv_types.begin(), table.kv_types.end());
+    for (kernels::KvType& type : kv_types) {
+      if (type.type != kv) continue;
+      right_kv = type;
+      change(type, table);
+    }
+    table.kv_types = kv_types;
+  };
+  expect_found("tiny-unified", options, "layer 0", step);
+}
 template <class Change>
 void expect_kv_found(Change change, const std::string& step) {
-  expect_kernel_found(
-      "tiny-unified",
-      [&](kernels::Table& table) {
-        kv_types.assign(table.kv_types.begin(), table.kv_types.end());
-        for (kernels::KvType& type : kv_types) {
-          if (type.type != DType::bf16) continue;
-          right_kv = type;
-          change(type);
-        }
-        table.kv_types = kv_types;
-      },
-      "layer 0", step);
+  expect_kv_found(
+      DType::bf16, [&](kernels::KvType& type, kernels::Table&) { change(type); }, step);
 }
 
 TEST(VerifyFinds, AttentionThatIsOffByAThousandth) {
@@ -433,6 +459,95 @@ TEST(VerifyFinds, KeysThatAreCutOffInsteadOfRounded) {
         };
       },
       "stored");
+}
+
+// The same of codes.
+TEST(VerifyFinds, CodedAttentionThatIsOffByAThousandth) {
+  expect_kv_found(
+      DType::i8,
+      [](kernels::KvType& type, kernels::Table&) {
+        type.accumulate = [](float* acc, int64_t stride, const float* p, int64_t n, const std::byte* v, int64_t d) {
+          std::vector<float> more(p, p + n * kernels::kKvBlockKeys);
+          scale(more.data(), static_cast<int64_t>(more.size()));
+          right_kv.accumulate(acc, stride, more.data(), n, v, d);
+        };
+      },
+      "attention");
+  expect_kv_found(
+      DType::i8,
+      [](kernels::KvType& type, kernels::Table&) {
+        type.scores_coded = [](float* scores, const std::byte* q, int64_t stride, int64_t n, const std::byte* k,
+                               int64_t d, float by) { right_kv.scores_coded(scores, q, stride, n, k, d, by * 1.001f); };
+      },
+      "attention");
+}
+
+TEST(VerifyFinds, QueriesOfTooFewBits) {
+  expect_kv_found(
+      DType::i8,
+      [](kernels::KvType& type, kernels::Table&) {
+        type.code_query = [](std::byte* coded, const float* q, int64_t d) {
+          float max = 0;
+          for (int64_t i = 0; i < d; ++i) max = std::max(max, std::abs(q[i]));
+          std::vector<float> coarse(q, q + d);
+          for (float& value : coarse) value = std::nearbyint(value / max * 127) * (max / 127);
+          right_kv.code_query(coded, coarse.data(), d);
+        };
+      },
+      "attention");
+}
+
+TEST(VerifyFinds, CodesThatAreCutOffInsteadOfRounded) {
+  const auto cut_off = [](const float* x, int64_t d) {
+    float max = 0;
+    for (int64_t i = 0; i < d; ++i) max = std::max(max, std::abs(x[i]));
+    std::vector<float> cut(x, x + d);
+    for (float& value : cut) value = std::trunc(value / max * 127) * (max / 127);
+    return cut;
+  };
+  static const auto cut = cut_off;
+  expect_kv_found(
+      DType::i8,
+      [](kernels::KvType& type, kernels::Table&) {
+        type.store_k = [](std::byte* block, int position, const float* k, int64_t d) {
+          right_kv.store_k(block, position, cut(k, d).data(), d);
+        };
+      },
+      "stored");
+  expect_kv_found(
+      DType::i8,
+      [](kernels::KvType& type, kernels::Table&) {
+        type.store_v = [](std::byte* block, int position, const float* v, int64_t d) {
+          right_kv.store_v(block, position, cut(v, d).data(), d);
+        };
+      },
+      "stored");
+}
+
+TEST(VerifyFinds, HeadsThatAreNotTurnedRight) {
+  // Not at all: another matrix that is as orthonormal.
+  expect_kv_found(
+      DType::i8, [](kernels::KvType& type, kernels::Table&) { type.rotates = false; }, "stored");
+  expect_kv_found(
+      DType::i8,
+      [](kernels::KvType&, kernels::Table& table) {
+        table.hadamard = [](float* x, int64_t n) {
+          right.hadamard(x, n);
+          x[n - 1] *= 1.01f;
+        };
+      },
+      "stored");
+  // Queries alone: keys and values are turned right, out of what the rows bring.
+  expect_kv_found(
+      DType::i8,
+      [](kernels::KvType& type, kernels::Table&) {
+        type.code_query = [](std::byte* coded, const float* q, int64_t d) {
+          std::vector<float> back(q, q + d);
+          right.hadamard(back.data(), d);
+          right_kv.code_query(coded, back.data(), d);
+        };
+      },
+      "attention");
 }
 
 TEST(VerifyFinds, AnglesOfTheNextPosition) {
