@@ -20,7 +20,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PROGRAM = os.environ.get("FACET_PROGRAM", str(ROOT / "build/release/facet"))
-KILLS = 8  # at moments spread over a run
+KILLS = 6  # at moments spread over a run
 KILLS_WHILE_WRITING = 4
 SETTLED_SECONDS = 2.2  # a file that changed less than two seconds ago is not kept packed (docs/packs.md)
 
