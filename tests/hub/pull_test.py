@@ -9,6 +9,7 @@ import os
 import pathlib
 import pty
 import random
+import select
 import signal
 import ssl
 import subprocess
@@ -664,16 +665,19 @@ class Commands(HubTest):
         """(exit status, what the program wrote to a terminal that is its three streams)"""
         ours, theirs = pty.openpty()
         run = subprocess.Popen([PROGRAM, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=self.environment({}))
-        os.close(theirs)
         os.write(ours, typed)
         text = b""
-        try:
-            while chunk := os.read(ours, 4096):
-                text += chunk
-        except OSError:
-            pass  # the program has closed the terminal
+        # Our end of theirs stays open: when the last one closes, the kernel may drop what was written just before.
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            ended = run.poll() is not None
+            if select.select([ours], [], [], 0.5 if ended else 0.05)[0]:
+                text += os.read(ours, 4096)
+            elif ended:
+                break
         os.close(ours)
-        return run.wait(timeout=20), text.decode()
+        os.close(theirs)
+        return run.wait(timeout=1), text.decode()
 
     def test_rm_asks_on_a_terminal(self):
         self.hub.add(REPO, self.files)
