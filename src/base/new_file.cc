@@ -186,13 +186,13 @@ Result<void> NewFile::flush() {
   FACET_CHECK(file_ >= 0);
   FACET_TRY_VOID(write_all(file_, buffer_, path_));
   buffer_.clear();
-  if (::ftruncate(file_, static_cast<off_t>(written_)) != 0 || ::fsync(file_) != 0)
-    return system_error("cannot write", path_);
-  return {};
+  return ::fsync(file_) == 0 ? Result<void>() : system_error("cannot write", path_);
 }
 
 Result<void> NewFile::commit() {
   FACET_TRY_VOID(flush());
+  // Gives back what was taken and not written.
+  if (::ftruncate(file_, static_cast<off_t>(written_)) != 0) return system_error("cannot write", path_);
   struct stat old;
   if (::stat(path_.c_str(), &old) == 0 && ::fchmod(file_, old.st_mode & 0777) != 0)
     return system_error("cannot keep the permissions", path_);

@@ -1,3 +1,4 @@
+#include <csignal>
 #include <exception>
 #include <new>
 
@@ -5,6 +6,7 @@
 #include "cli/terminal.h"
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of its writer, not the end of the program
   try {
     return facet::cli::run_program(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <system_error>
 
 #include "base/hash.h"
@@ -16,7 +17,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kExtension = ".pack", kPartExtension = ".pack.part";  // of NewFile: .NAME.part
+// A pack is HASH.pack; while NewFile writes it, it may be .HASH.pack.part. Nothing else in the folder is ours.
+constexpr std::string_view kExtension = ".pack";
+constexpr size_t kHashDigits = 16;
+
+bool is_pack(std::string_view name) {
+  return name.size() == kHashDigits + kExtension.size() && name.ends_with(kExtension) &&
+         name.find_first_not_of("0123456789abcdef") == kHashDigits;
+}
+bool is_part(std::string_view name) {
+  constexpr std::string_view kEnd = ".part";
+  return name.starts_with('.') && name.ends_with(kEnd) && is_pack(name.substr(1, name.size() - 1 - kEnd.size()));
+}
 
 Error refused(std::string what, const fs::path& where, const std::error_code& problem) {
   return {.code = problem == std::errc::no_space_on_device ? ErrorCode::exhausted : ErrorCode::io,
@@ -24,12 +36,12 @@ Error refused(std::string what, const fs::path& where, const std::error_code& pr
           .where = where.string()};
 }
 
-// The regular files of a folder whose names end so; none where it cannot be read.
-std::vector<fs::path> files_in(const fs::path& folder, std::string_view ending) {
+// The regular files of a folder that have such names; none where it cannot be read.
+std::vector<fs::path> files_in(const fs::path& folder, bool (*wanted)(std::string_view name)) {
   std::vector<fs::path> files;
   std::error_code problem, unknown;
   for (fs::directory_iterator at(folder, problem), end; !problem && at != end; at.increment(problem))
-    if (at->path().filename().string().ends_with(ending) && at->is_regular_file(unknown) && !at->is_symlink(unknown))
+    if (wanted(at->path().filename().string()) && at->is_regular_file(unknown) && !at->is_symlink(unknown))
       files.push_back(at->path());
   return files;
 }
@@ -67,7 +79,9 @@ Result<void> PackCache::keep(const std::string& identity, const std::string& sou
                  .expected = cat("at most ", bytes_max_, " bytes"),
                  .found = cat(head.file_bytes)};
   std::error_code problem;
-  fs::create_directories(folder_, problem);
+  if (folder_.has_parent_path()) fs::create_directories(folder_.parent_path(), problem);
+  // For its owner alone: others may not be allowed to read the model.
+  if (!problem && ::mkdir(folder_.c_str(), 0700) != 0 && errno != EEXIST) problem.assign(errno, std::system_category());
   if (problem) return refused("cannot create the folder", folder_, problem);
   sweep();
   const fs::path path = path_of(identity);
@@ -102,7 +116,7 @@ Result<void> PackCache::make_room(int64_t bytes, const fs::path& replaced) const
 
 std::vector<PackCache::Kept> PackCache::list() const {
   std::vector<Kept> kept;
-  for (const fs::path& path : files_in(folder_, kExtension)) {
+  for (const fs::path& path : files_in(folder_, is_pack)) {
     struct stat status;
     if (::stat(path.c_str(), &status) != 0) continue;  // gone meanwhile
     const Result<std::shared_ptr<const PackFile>> pack = PackFile::open(path);
@@ -130,7 +144,7 @@ Result<std::vector<PackCache::Kept>> PackCache::clear() const {
 
 // Where NewFile has to give a file a name while it writes, a killed process leaves it: nobody holds its lock any more.
 void PackCache::sweep() const {
-  for (const fs::path& path : files_in(folder_, kPartExtension)) {
+  for (const fs::path& path : files_in(folder_, is_part)) {
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (file < 0) continue;
     if (::flock(file, LOCK_EX | LOCK_NB) == 0) ::unlink(path.c_str());

@@ -229,6 +229,23 @@ TEST_P(NewFiles, AProcessThatDiesLeavesNothingThatTheNextOneMinds) {
   EXPECT_EQ(files(), 1);
 }
 
+TEST_P(NewFiles, RoomThatWasTakenStaysTakenWhileTheFileIsWritten) {
+  const auto taken = [&] {
+    struct stat status = {};
+    ::stat((folder_.path() / ".x.part").c_str(), &status);
+    return status.st_blocks;
+  };
+  if (GetParam() == NewFile::Until::nameless) return;  // has no name to look under
+  Result<NewFile> file = create(8 << 20);
+  ASSERT_OK(file);
+  const auto before = taken();
+  ASSERT_OK(file->write(as_bytes("x")));
+  ASSERT_OK(file->flush());
+  EXPECT_GE(taken(), before);
+  ASSERT_OK(file->commit());
+  EXPECT_EQ(std::filesystem::file_size(path_), 1u);
+}
+
 TEST_P(NewFiles, AFullDiskIsKnownBeforehand) {
   const Result<NewFile> file = create(uint64_t{1} << 60);
   ASSERT_FALSE(file.ok());

@@ -197,7 +197,7 @@ class Packs(unittest.TestCase):
 
     def test_a_file_that_may_not_grow_costs_a_note(self):
         limit = 1 << 20
-        run = self.run_whole(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)), restore_signals=False)
+        run = self.run_whole(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
         self.assertEqual(self.score(run), self.expected)
         self.assertIn("packed weights are not kept", run[1])
         self.assertEqual(self.files(), [])

@@ -114,7 +114,8 @@ TEST_F(PackCacheTest, AFolderThatCannotBeMadeIsAnError) {
 TEST_F(PackCacheTest, LeftoversOfKilledProcessesGo) {
   const PackCache packs = cache();
   ASSERT_OK(keep(packs, "a"));
-  const fs::path left = packs.folder() / ".0123456789abcdef.pack.part", used = packs.folder() / ".fedcba.pack.part";
+  const fs::path left = packs.folder() / ".0123456789abcdef.pack.part",
+                 used = packs.folder() / ".fedcba9876543210.pack.part";
   testing::write_bytes(left, {});
   testing::write_bytes(used, {});
   const int writer = ::open(used.c_str(), O_WRONLY);
@@ -131,8 +132,9 @@ TEST_F(PackCacheTest, ClearingRemovesPacksAndNothingElse) {
   const PackCache packs = cache();
   ASSERT_OK(keep(packs, "a"));
   ASSERT_OK(keep(packs, "b"));
-  testing::write_bytes(packs.folder() / "damaged.pack", bytes_);
-  testing::write_bytes(packs.folder() / "other.txt", bytes_);
+  testing::write_bytes(packs.folder() / "0123456789abcdef.pack", bytes_);  // damaged
+  const char* const others[] = {"other.txt", "textures.pack", "0123456789ABCDEF.pack", ".film.pack.part"};
+  for (const char* name : others) testing::write_bytes(packs.folder() / name, bytes_);
   const Result<std::shared_ptr<const PackFile>> mapped = packs.open("a");
   ASSERT_OK(mapped);
   const std::vector<PackCache::Kept> listed = packs.list();
@@ -142,7 +144,8 @@ TEST_F(PackCacheTest, ClearingRemovesPacksAndNothingElse) {
   ASSERT_OK(cleared);
   EXPECT_EQ(cleared->size(), 3u);
   EXPECT_TRUE(packs.list().empty());
-  EXPECT_TRUE(fs::exists(packs.folder() / "other.txt"));
+  for (const char* name : others) EXPECT_TRUE(fs::exists(packs.folder() / name)) << name;
+  EXPECT_EQ(fs::status(packs.folder()).permissions(), fs::perms::owner_all);
   EXPECT_EQ((*mapped)->find("w")->data[9999], std::byte{7});  // still there for whoever mapped it
 }
 
