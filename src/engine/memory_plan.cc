@@ -33,13 +33,26 @@ std::optional<int64_t> meminfo(const fs::path& file, std::string_view key) {
   return std::nullopt;
 }
 
+// Pages of files, which a group counts as used although they can be dropped: model files and packs that are mapped
+// would be counted twice. cgroup v1 has those of the groups inside under names of their own.
+int64_t droppable(const fs::path& folder) {
+  std::ifstream in(folder / "memory.stat");
+  int64_t own = 0, total = 0, bytes = 0;
+  for (std::string key; in >> key >> bytes;) {
+    if (key == "inactive_file" || key == "active_file") own += bytes;
+    if (key == "total_inactive_file" || key == "total_active_file") total += bytes;
+  }
+  return std::max(own, total);
+}
+
 // What is left of the limit of one control group, and of every group around it.
 int64_t left_of_group(const fs::path& mount, const std::string& group, const char* limit_name, const char* usage_name,
                       int64_t left) {
   for (fs::path path = fs::path(group);; path = path.parent_path()) {
     const fs::path folder = mount / path.relative_path();
     const std::optional<int64_t> limit = number_in(folder / limit_name), usage = number_in(folder / usage_name);
-    if (limit && usage) left = std::min(left, std::max<int64_t>(0, *limit - *usage));
+    if (limit && usage)
+      left = std::min(left, std::max<int64_t>(0, *limit - std::max<int64_t>(0, *usage - droppable(folder))));
     if (path.relative_path().empty()) return left;
   }
 }

@@ -53,6 +53,19 @@ TEST_F(AvailableMemory, IsWhatIsLeftOfTheLimitOfACgroupV1) {
   EXPECT_EQ(available(), 400000);
 }
 
+TEST_F(AvailableMemory, CountsPagesOfFilesOfACgroup) {
+  write("proc/self/cgroup", "0::/a\n");
+  write("sys/fs/cgroup/a/memory.max", "1000000\n");
+  write("sys/fs/cgroup/a/memory.current", "900000\n");
+  write("sys/fs/cgroup/a/memory.stat", "anon 100000\nfile 800000\ninactive_file 500000\nactive_file 200000\nslab 5\n");
+  EXPECT_EQ(available(), 800000);
+  write("proc/self/cgroup", "7:memory:/box\n");
+  write("sys/fs/cgroup/memory/box/memory.limit_in_bytes", "500000\n");
+  write("sys/fs/cgroup/memory/box/memory.usage_in_bytes", "450000\n");
+  write("sys/fs/cgroup/memory/box/memory.stat", "active_file 7\ntotal_inactive_file 300000\ntotal_active_file 50000\n");
+  EXPECT_EQ(available(), 400000);
+}
+
 TEST_F(AvailableMemory, IsNeverNegativeAndNeverMoreThanTheKernelSays) {
   write("proc/self/cgroup", "0::/\n");
   write("sys/fs/cgroup/memory.max", "100\n");
