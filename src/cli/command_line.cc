@@ -48,10 +48,11 @@ Option& Option::one_of_in_any_case(std::vector<std::string> values) {
   return *this;
 }
 
-Option& Option::number_that(bool (*fits)(double), const char* otherwise) {
-  return check([fits, otherwise](const std::string& text) {
+Option& Option::among(const Numbers& numbers) {
+  return check([numbers](const std::string& text) {
     double value = 0;
-    return CLI::detail::lexical_cast(text, value) && fits(value) ? std::string() : std::string(otherwise);
+    return CLI::detail::lexical_cast(text, value) && numbers.fit(value) ? std::string()
+                                                                        : std::string(numbers.otherwise);
   });
 }
 

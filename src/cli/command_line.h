@@ -16,6 +16,12 @@ class Option;
 
 namespace facet::cli {
 
+// The numbers that an option takes, and what is said of others.
+struct Numbers {
+  bool (*fit)(double);
+  const char* otherwise;
+};
+
 // A declared option, made stricter. What a value must not be is said when the command line is read.
 class Option {
  public:
@@ -26,8 +32,7 @@ class Option {
   Option& between(int64_t least, int64_t most);
   Option& one_of(std::vector<std::string> values);
   Option& one_of_in_any_case(std::vector<std::string> values);
-  // Of numbers, with a message in place of that of a range.
-  Option& number_that(bool (*fits)(double), const char* otherwise);
+  Option& among(const Numbers& numbers);
   // reason(text): why a text will not do; empty where it will.
   Option& check(std::function<std::string(const std::string&)> reason);
   // Repeated, it takes one value each time.

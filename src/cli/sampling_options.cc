@@ -10,10 +10,6 @@
 namespace facet::cli {
 namespace {
 
-struct Numbers {
-  bool (*fit)(double);
-  const char* otherwise;
-};
 constexpr Numbers kNonNegative{[](double x) { return x >= 0 && std::isfinite(x); },
                                "must be a finite number, 0 or more"};
 constexpr Numbers kPositive{[](double x) { return x > 0 && std::isfinite(x); }, "must be a finite number above 0"};
@@ -24,22 +20,22 @@ constexpr Numbers kWindow{[](double x) { return x >= -1; }, "must be 0 (off) or 
 
 void add_selection(Command& command, Sampling& values) {
   command.option("--temp", values.temperature, "temperature; 0 is greedy (default: the model file's, else 1)")
-      .number_that(kNonNegative.fit, kNonNegative.otherwise);
+      .among(kNonNegative);
   command.option("--top-k", values.top_k, "keep the K likeliest tokens; 0 is off (default: the file's, else 64)")
-      .number_that(kNonNegative.fit, kNonNegative.otherwise);
+      .among(kNonNegative);
   command
       .option("--typical,--typical-p", values.typical_p,
               "keep the tokens whose surprise is nearest to the average, up to this share; 1 is off (default: the "
               "file's, else 1)")
-      .number_that(kShare.fit, kShare.otherwise);
+      .among(kShare);
   command
       .option("--top-p", values.top_p,
               "keep the likeliest tokens up to this share; 1 is off (default: the file's, else 0.95)")
-      .number_that(kShare.fit, kShare.otherwise);
+      .among(kShare);
   command
       .option("--min-p", values.min_p,
               "drop tokens below this share of the likeliest; 0 is off (default: the file's, else 0)")
-      .number_that(kShare.fit, kShare.otherwise);
+      .among(kShare);
 }
 
 void add_repetition(Command& command, SamplingOptions& options) {
@@ -48,35 +44,35 @@ void add_repetition(Command& command, SamplingOptions& options) {
       .option("--repeat-penalty", values.repeat_penalty,
               "divide the positive logits of recent tokens by this, multiply others; 1 is off (default: the file's, "
               "else 1)")
-      .number_that(kPositive.fit, kPositive.otherwise);
+      .among(kPositive);
   command
       .option("--frequency-penalty", values.frequency_penalty,
               "subtract this from the logit of a recent token for each time it is there; 0 is off (default: 0)")
-      .number_that(kFinite.fit, kFinite.otherwise);
+      .among(kFinite);
   command
       .option("--presence-penalty", values.presence_penalty,
               "subtract this from the logit of a recent token once; 0 is off (default: 0)")
-      .number_that(kFinite.fit, kFinite.otherwise);
+      .among(kFinite);
   command
       .option(
           "--repeat-last-n", values.repeat_last_n,
           "recent: among so many last tokens, prompt included; 0 is off, -1 the whole context (default: the file's, "
           "else 64)")
-      .number_that(kWindow.fit, kWindow.otherwise);
+      .among(kWindow);
   command
       .option("--dry-multiplier", values.dry_multiplier,
               "DRY: penalty of a token that would continue a repetition of the allowed length; 0 is off (default: 0)")
-      .number_that(kNonNegative.fit, kNonNegative.otherwise);
+      .among(kNonNegative);
   command.option("--dry-base", values.dry_base, "DRY: times this for every token that is longer (default: 1.75)")
-      .number_that(kOneOrMore.fit, kOneOrMore.otherwise);
+      .among(kOneOrMore);
   command
       .option("--dry-allowed-length", values.dry_allowed_length,
               "DRY: repetitions below so many tokens cost nothing (default: 2)")
-      .number_that(kNonNegative.fit, kNonNegative.otherwise);
+      .among(kNonNegative);
   command
       .option("--dry-penalty-last-n", values.dry_penalty_last_n,
               "DRY: look at so many last tokens; 0 is off, -1 the whole context (default: -1)")
-      .number_that(kWindow.fit, kWindow.otherwise);
+      .among(kWindow);
   command
       .option("--dry-sequence-breaker", options.breakers,
               "DRY: no repetition reaches back over this text; \\n is a newline; may be repeated; none for none "
@@ -106,7 +102,7 @@ void SamplingOptions::add_to(Command& command) {
   add_repetition(command, *this);
   add_bias(command, bias);
   command.option("-s,--seed", values.seed, "seed of the draw (default: a fresh one, shown with --verbose)")
-      .number_that(kNonNegative.fit, kNonNegative.otherwise);
+      .among(kNonNegative);
   command.option("--stop", values.stop_strings, "end the answer before this text; may be repeated").one_at_a_time();
   command.flag("--ignore-eos", values.ignore_stop_tokens, "go on after tokens that end an answer");
   command.flag("--allow-reserved", values.allow_reserved, "let reserved tokens be chosen (for comparisons)");

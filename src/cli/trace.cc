@@ -33,7 +33,7 @@ class Trace {
     command.option("--golden", golden_, "safetensors file, or a folder of them").required().type_name("FILE|FOLDER");
     command.option("--case", case_, "only this case");
     command.option("--chunk", options_.chunk, "rows of a forward call (0: all at once)")
-        .number_that([](double x) { return x >= 0; }, "must be 0 or more");
+        .among({[](double x) { return x >= 0; }, "must be 0 or more"});
     command.flag("--no-skip", no_skip_, "without the second run that skips work and must give the same bits");
     command.option("--kv", kv_, "type of keys and values: f32, f16, bf16, int8");
     command.option("--act", act_, "arithmetic: f32 or fast").one_of({"f32", "fast"});
