@@ -53,7 +53,7 @@ Json json_of(const formats::PackCache& cache, const std::vector<Kept>& packs) {
 
 Result<int> list_packs(bool as_json) {
   const formats::PackCache cache = open_cache();
-  const std::vector<Kept> packs = cache.list();
+  FACET_TRY(const std::vector<Kept> packs, cache.list());
   if (as_json) {
     show(json_of(cache, packs).dump(2) + "\n");
     return 0;

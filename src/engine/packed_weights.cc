@@ -1,5 +1,6 @@
 #include "engine/packed_weights.h"
 
+#include "base/strings.h"
 #include "engine/types_at_load.h"
 #include "formats/pack_identity.h"
 
@@ -50,7 +51,7 @@ Result<void> PackedWeights::keep(const ModelFiles& files, const formats::WeightS
     return {};
   }
   if (kept.error().code == ErrorCode::cancelled) return kept.error();
-  use_.problem = kept.error().message();
+  use_.problem = cat(use_.problem, use_.problem.empty() ? "" : "; ", kept.error().message());  // after that of finding
   return {};
 }
 

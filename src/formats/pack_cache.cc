@@ -36,13 +36,15 @@ Error refused(std::string what, const fs::path& where, const std::error_code& pr
           .where = where.string()};
 }
 
-// The regular files of a folder that have such names; none where it cannot be read.
-std::vector<fs::path> files_in(const fs::path& folder, bool (*wanted)(std::string_view name)) {
+// The regular files of a folder that have such names; none where there is no folder. Errors: io.
+Result<std::vector<fs::path>> files_in(const fs::path& folder, bool (*wanted)(std::string_view name)) {
   std::vector<fs::path> files;
   std::error_code problem, unknown;
   for (fs::directory_iterator at(folder, problem), end; !problem && at != end; at.increment(problem))
     if (wanted(at->path().filename().string()) && at->is_regular_file(unknown) && !at->is_symlink(unknown))
       files.push_back(at->path());
+  if (problem && problem != std::errc::no_such_file_or_directory && problem != std::errc::not_a_directory)
+    return refused("cannot list the folder", folder, problem);
   return files;
 }
 
@@ -91,7 +93,7 @@ Result<void> PackCache::keep(const std::string& identity, const std::string& sou
 
 // replaced: a pack that is overwritten, and whose room is free afterwards.
 Result<void> PackCache::make_room(int64_t bytes, const fs::path& replaced) const {
-  std::vector<Kept> kept = list();
+  FACET_TRY(std::vector<Kept> kept, list());
   std::erase_if(kept, [&](const Kept& pack) { return pack.path == replaced; });
   int64_t held = 0;
   for (const Kept& pack : kept) held += pack.bytes;
@@ -114,9 +116,10 @@ Result<void> PackCache::make_room(int64_t bytes, const fs::path& replaced) const
   return {};
 }
 
-std::vector<PackCache::Kept> PackCache::list() const {
+Result<std::vector<PackCache::Kept>> PackCache::list() const {
+  FACET_TRY(const std::vector<fs::path> paths, files_in(folder_, is_pack));
   std::vector<Kept> kept;
-  for (const fs::path& path : files_in(folder_, is_pack)) {
+  for (const fs::path& path : paths) {
     struct stat status;
     if (::stat(path.c_str(), &status) != 0) continue;  // gone meanwhile
     const Result<std::shared_ptr<const PackFile>> pack = PackFile::open(path);
@@ -133,7 +136,7 @@ std::vector<PackCache::Kept> PackCache::list() const {
 
 Result<std::vector<PackCache::Kept>> PackCache::clear() const {
   sweep();
-  std::vector<Kept> kept = list();
+  FACET_TRY(std::vector<Kept> kept, list());
   for (const Kept& pack : kept) {
     std::error_code problem;
     fs::remove(pack.path, problem);
@@ -144,7 +147,9 @@ Result<std::vector<PackCache::Kept>> PackCache::clear() const {
 
 // Where NewFile has to give a file a name while it writes, a killed process leaves it: nobody holds its lock any more.
 void PackCache::sweep() const {
-  for (const fs::path& path : files_in(folder_, is_part)) {
+  const Result<std::vector<fs::path>> paths = files_in(folder_, is_part);
+  if (!paths.ok()) return;  // list() says so
+  for (const fs::path& path : *paths) {
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (file < 0) continue;
     if (::flock(file, LOCK_EX | LOCK_NB) == 0) ::unlink(path.c_str());

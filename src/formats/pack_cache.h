@@ -35,8 +35,8 @@ class PackCache {
     int64_t last_used = 0;  // seconds since 1970
     std::string source;     // the model's path; empty: the file cannot be read as a pack
   };
-  // Last used first.
-  std::vector<Kept> list() const;
+  // Last used first; none where there is no folder. Errors: io (the folder cannot be read).
+  Result<std::vector<Kept>> list() const;
   // Removes all packs, and what killed processes left. Processes that have mapped a pack keep its bytes. Errors: io.
   Result<std::vector<Kept>> clear() const;
 

@@ -108,6 +108,8 @@ struct KvType {
                        int64_t head_dim, float scale) = nullptr;
 };
 
+inline constexpr float kSoftcapError = 10 * 0x1p-24f;  // of softcap, relative: the head leans on it
+
 struct Table {
   Isa isa;
   std::span<const PanelType> panels;
@@ -123,7 +125,7 @@ struct Table {
   void (*rms_norm)(float* y, const float* x, const float* w, int64_t n, float eps);
   // y = gelu_tanh(gate) * up.
   void (*gelu_times)(float* y, const float* gate, const float* up, int64_t n);
-  // y = cap * tanh(x / cap).
+  // y = cap * tanh(x / cap), within kSoftcapError of its size.
   void (*softcap)(float* y, const float* x, int64_t n, float cap);
   // Probabilities of n logits, in place; exp(0) is exactly 1.
   void (*softmax)(float* x, int64_t n);

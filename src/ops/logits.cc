@@ -10,9 +10,11 @@
 namespace facet::ops {
 namespace {
 
-// Kernels promise the softcap within 10 · 2^-24 of its value, so a smaller argument can have a result that is larger by
-// twice as much. (The last term is for results that are no longer normal numbers.)
-float bound_of(float capped) { return capped + std::fabs(capped) * 0x1p-19f + std::numeric_limits<float>::min(); }
+// Of two arguments the smaller one can have the larger result, by the errors of both and the rounding of this sum. (The
+// last term is for results that are no longer normal numbers.)
+float bound_of(float capped) {
+  return capped + std::fabs(capped) * (3 * kernels::kSoftcapError) + std::numeric_limits<float>::min();
+}
 
 }  // namespace
 

@@ -48,7 +48,7 @@ class PackCacheTest : public ::testing::Test {
 TEST_F(PackCacheTest, WhatIsKeptIsFound) {
   const PackCache packs = cache();
   EXPECT_EQ(packs.open("one").error().code, ErrorCode::not_found);
-  EXPECT_TRUE(packs.list().empty());
+  EXPECT_TRUE(packs.list()->empty());
   ASSERT_OK(keep(packs, "one"));
   ASSERT_OK(keep(packs, "two"));
   const Result<std::shared_ptr<const PackFile>> pack = packs.open("one");
@@ -75,14 +75,14 @@ TEST_F(PackCacheTest, ThoseUsedLongestAgoMakeRoom) {
     ASSERT_OK(keep(packs, name));
     set_used(packs, name, 1000 + name[0]);
   }
-  EXPECT_EQ(sources(packs.list()), (std::vector<std::string>{"/models/c", "/models/b", "/models/a"}));
+  EXPECT_EQ(sources(*packs.list()), (std::vector<std::string>{"/models/c", "/models/b", "/models/a"}));
   ASSERT_OK(packs.open("a"));  // now the newest
-  EXPECT_EQ(sources(packs.list()).front(), "/models/a");
+  EXPECT_EQ(sources(*packs.list()).front(), "/models/a");
   ASSERT_OK(keep(packs, "d"));
   EXPECT_EQ(packs.open("b").error().code, ErrorCode::not_found);
   for (const char* name : {"a", "c", "d"}) EXPECT_OK(packs.open(name));
   ASSERT_OK(keep(packs, "c"));  // replaces itself, so nothing else has to go
-  EXPECT_EQ(packs.list().size(), 3u);
+  EXPECT_EQ(packs.list()->size(), 3u);
 }
 
 TEST_F(PackCacheTest, NothingLargerThanTheCacheIsKept) {
@@ -107,8 +107,22 @@ TEST_F(PackCacheTest, AFolderThatCannotBeMadeIsAnError) {
   const PackCache packs(folder_.path() / "file" / "packed", int64_t{1} << 30, 0);
   EXPECT_EQ(packs.open("a").error().code, ErrorCode::not_found);
   EXPECT_EQ(keep(packs, "a").error().code, ErrorCode::io);
-  EXPECT_TRUE(packs.list().empty());
+  EXPECT_TRUE(packs.list()->empty());
   EXPECT_TRUE(packs.clear()->empty());
+}
+
+TEST_F(PackCacheTest, AFolderThatCannotBeReadIsAnErrorAndNotEmpty) {
+  if (::geteuid() == 0) GTEST_SKIP() << "permissions do not bind the superuser";
+  const PackCache packs = cache();
+  ASSERT_OK(keep(packs, "a"));
+  fs::permissions(packs.folder(), fs::perms::none);
+  const Result<std::vector<PackCache::Kept>> listed = packs.list();
+  const Result<std::vector<PackCache::Kept>> cleared = packs.clear();
+  fs::permissions(packs.folder(), fs::perms::owner_all);
+  ASSERT_FALSE(listed.ok());
+  EXPECT_EQ(listed.error().code, ErrorCode::io);
+  EXPECT_FALSE(cleared.ok());
+  EXPECT_OK(packs.open("a"));
 }
 
 TEST_F(PackCacheTest, LeftoversOfKilledProcessesGo) {
@@ -137,13 +151,13 @@ TEST_F(PackCacheTest, ClearingRemovesPacksAndNothingElse) {
   for (const char* name : others) testing::write_bytes(packs.folder() / name, bytes_);
   const Result<std::shared_ptr<const PackFile>> mapped = packs.open("a");
   ASSERT_OK(mapped);
-  const std::vector<PackCache::Kept> listed = packs.list();
+  const std::vector<PackCache::Kept> listed = *packs.list();
   ASSERT_EQ(listed.size(), 3u);
   EXPECT_EQ(std::ranges::count(sources(listed), std::string()), 1);  // the damaged one
   const Result<std::vector<PackCache::Kept>> cleared = packs.clear();
   ASSERT_OK(cleared);
   EXPECT_EQ(cleared->size(), 3u);
-  EXPECT_TRUE(packs.list().empty());
+  EXPECT_TRUE(packs.list()->empty());
   for (const char* name : others) EXPECT_TRUE(fs::exists(packs.folder() / name)) << name;
   EXPECT_EQ(fs::status(packs.folder()).permissions(), fs::perms::owner_all);
   EXPECT_EQ((*mapped)->find("w")->data[9999], std::byte{7});  // still there for whoever mapped it

@@ -150,7 +150,7 @@ TEST(Rows, SoftcapIsAccurateNearZeroAndFlatFarAway) {
     table.softcap(y.data(), y.data(), n, 30);
     for (size_t i = 0; i < x.size(); ++i) {
       const double expected = 30 * std::tanh(x[i] / 30.0);
-      EXPECT_NEAR(y[i], expected, 10 * kUnit * std::fabs(expected)) << x[i];
+      EXPECT_NEAR(y[i], expected, kSoftcapError * std::fabs(expected)) << x[i];
       EXPECT_LE(std::fabs(y[i]), 30.0f);
     }
   });
