@@ -11,10 +11,12 @@ set(FACET_SANITIZE "" CACHE STRING "sanitizers for everything, for example addre
 option(FACET_FUZZ "build the fuzz targets (clang only)" OFF)
 option(FACET_COVERAGE "record line coverage (clang only)" OFF)
 option(FACET_BENCH "build the benchmarks" ON)
+option(FACET_PRECOMPILE "parse the headers of the standard library and GoogleTest once a build; off: a missing #include is found" ON)
 
 find_program(CCACHE ccache)
 if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+  # What ccache asks for before it keeps what was compiled with precompiled headers.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
 endif()
 find_program(MOLD mold)
 if(MOLD)
@@ -45,6 +47,17 @@ if(FACET_COVERAGE)
   add_link_options(-fprofile-instr-generate)
 endif()
 
+# Headers that most sources read. The kernels do without: theirs are few, and their options differ.
+set(FACET_COMMON_HEADERS <algorithm> <charconv> <cmath> <cstdint> <cstdio> <cstdlib> <cstring> <filesystem> <functional>
+    <limits> <map> <memory> <optional> <span> <string> <string_view> <utility> <vector>)
+
+if(FACET_PRECOMPILE)
+  # A target of its own: definitions that one folder's packages bring would not suit the others.
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/precompiled.cc CONTENT "// Has the headers compiled that libraries share.\n")
+  add_library(facet_precompiled OBJECT ${PROJECT_BINARY_DIR}/precompiled.cc)
+  target_precompile_headers(facet_precompiled PRIVATE ${FACET_COMMON_HEADERS})
+endif()
+
 # facet_library(NAME [DEPS folder ...]): the folder src/NAME as the library facet_NAME.
 function(facet_library name)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
@@ -62,6 +75,9 @@ function(facet_library name)
   foreach(dep ${ARG_DEPS})
     target_link_libraries(facet_${name} ${scope} facet_${dep})
   endforeach()
+  if(FACET_PRECOMPILE AND sources AND NOT name STREQUAL "kernels")
+    target_precompile_headers(facet_${name} REUSE_FROM facet_precompiled)
+  endif()
   set_property(GLOBAL APPEND PROPERTY FACET_LIBRARIES facet_${name})
 endfunction()
 
@@ -85,6 +101,11 @@ function(facet_test folder)
   target_include_directories(${folder}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   if(NOT folder STREQUAL "perf")
     target_compile_options(${folder}_test PRIVATE ${FACET_TEST_OPTIONS})
+    if(FACET_PRECOMPILE AND TARGET base_test AND NOT folder STREQUAL "base")
+      target_precompile_headers(${folder}_test REUSE_FROM base_test)
+    elseif(FACET_PRECOMPILE)
+      target_precompile_headers(${folder}_test PRIVATE ${FACET_COMMON_HEADERS} <gtest/gtest.h>)
+    endif()
   endif()
   target_link_libraries(${folder}_test PRIVATE ${ARG_LIBS} facet_testing GTest::gtest_main)
   add_test(NAME ${folder} COMMAND ${folder}_test WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
