@@ -93,7 +93,7 @@ endif()
 # facet_test(FOLDER LIBS library ...): all of tests/FOLDER as one program; one CTest entry, since a start costs more than most tests.
 function(facet_test folder)
   cmake_parse_arguments(ARG "" "" "LIBS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*_test.cc)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*.cc)
   if(NOT sources)
     return()
   endif()
