@@ -145,12 +145,34 @@ template <class V, class P, int N, int M>
   }
 }
 
+// Asks memory for the next chunk, some lines before each tile of this one: asked for at once, they would be waited for.
+template <class P, int N>
+class NextChunk {
+ public:
+  NextChunk(const ChunkCursor<P> (&now)[N], int64_t tiles) : step_(static_cast<int>(kLines / tiles) + 1) {
+    for (int p = 0; p < N; ++p) next_[p] = now[p].chunk + kBytes;
+  }
+  FACET_INLINE void ask() {
+    for (const int end = std::min(asked_ + step_, kLines); asked_ < end; ++asked_)
+      FACET_UNROLL for (int p = 0; p < N; ++p) __builtin_prefetch(next_[p] + asked_ * kLineBytes);
+  }
+
+ private:
+  static constexpr int kBytes = P::header_bytes(kChunkBlocks) + kChunkBlocks * P::kBlockBytes;
+  static constexpr int kLines = kBytes / kLineBytes;
+  const std::byte* next_[N];
+  int asked_ = 0, step_;
+};
+
 // Tiles of M rows, and smaller ones for what is left.
 template <class V, class P, int N, int M>
 FACET_INLINE void add_tiles(float* y, int64_t y_stride, const Workspace<N>& chunk, const ActivationRows& x, int64_t m,
-                            int64_t n, int64_t col, int blocks) {
-  for (; m + M <= n; m += M) add_tile<V, P, N, M>(y, y_stride, chunk, x, m, col, blocks);
-  if constexpr (M > 1) add_tiles<V, P, N, (M > 4 ? 4 : M / 2)>(y, y_stride, chunk, x, m, n, col, blocks);
+                            int64_t n, int64_t col, int blocks, NextChunk<P, N>& next) {
+  for (; m + M <= n; m += M) {
+    next.ask();
+    add_tile<V, P, N, M>(y, y_stride, chunk, x, m, col, blocks);
+  }
+  if constexpr (M > 1) add_tiles<V, P, N, (M > 4 ? 4 : M / 2)>(y, y_stride, chunk, x, m, n, col, blocks, next);
 }
 
 // Many rows: chunk by chunk.
@@ -163,7 +185,8 @@ void multiply_many(float* y, int64_t y_stride, const std::byte* panels, const Ac
   for (int p = 0; p < N; ++p) at[p] = ChunkCursor<P>(panels + p * P::panel_bytes(cols), cols);
   while (at[0].more()) {
     for (int p = 0; p < N; ++p) decode_to<V, P>(chunk, p, at[p]);
-    add_tiles<V, P, N, V::template kTile<N>>(y, y_stride, chunk, x, 0, n, at[0].col, at[0].blocks());
+    NextChunk<P, N> next(at, n / V::template kTile<N> + 1);
+    add_tiles<V, P, N, V::template kTile<N>>(y, y_stride, chunk, x, 0, n, at[0].col, at[0].blocks(), next);
     for (int p = 0; p < N; ++p) at[p].next();
   }
 }
