@@ -2,7 +2,7 @@
 """facet convert, quantize and split, killed (SIGKILL) at moments spread over their whole run: a target is absent, the old one, or whole; the
 next run writes the right bytes, and nothing else stays behind.
 
-    FACET_PROGRAM=build/release/facet tests/convert/kill_test.py [Test.name]
+    FACET_PROGRAM=build/release/facet FACET_KILLS=200 tests/convert/kill_test.py [Test.name]
 """
 import hashlib
 import os
@@ -17,7 +17,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PROGRAM = os.environ.get("FACET_PROGRAM", str(ROOT / "build/release/facet"))
-KILLS = 40
+KILLS = int(os.environ.get("FACET_KILLS", "20"))
 
 
 def digest(path):
