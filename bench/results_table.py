@@ -15,7 +15,8 @@ BEGIN, END = "<!-- results: made by bench/results_table.py -->", "<!-- end of re
 
 def table(lines):
     first = lines[0]
-    text = [f"{first['processor']}, {first['isa'] or 'unknown tier'}, {first['threads']} threads; facet {first['commit']}, {first['peer']}, {first['date']}.", "",
+    commits = ", ".join(dict.fromkeys(line["commit"] for line in lines))  # a file that was gone on with has several
+    text = [f"{first['processor']}, {first['isa'] or 'unknown tier'}, {first['threads']} threads; facet {commits}, {first['peer']}, {first['date']}.", "",
             "| row | facet | llama.cpp | ratio | least to most | bound | of bound |", "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for line in lines:
         share = f"{100 * float(line['ours']) / float(line['bound']):.0f} %" if line["bound"] else ""
