@@ -79,11 +79,9 @@ struct Rows {
   }
 };
 
-int64_t panels_of(int64_t rows) { return (rows + kPanelRows - 1) / kPanelRows; }
-
 // Bytes of the panels of a matrix.
 int64_t panels_bytes(const kernels::PanelType& type, int64_t groups, int64_t rows, int64_t cols) {
-  return groups * panels_of(rows) * type.panel_bytes(cols);
+  return groups * kernels::panel_count(rows) * type.panel_bytes(cols);
 }
 
 // The rows of a matrix on their way into panels.
@@ -95,7 +93,7 @@ struct PanelPacker {
   bool converts;      // pieces have requantizers
 
   int64_t n_groups() const { return static_cast<int64_t>(groups.size()); }
-  int64_t panels_per_group() const { return panels_of(rows); }
+  int64_t panels_per_group() const { return kernels::panel_count(rows); }
   int64_t bytes() const { return panels_bytes(type, n_groups(), rows, cols); }
 
   // All panels, by all threads. Errors: those of reading.

@@ -150,7 +150,7 @@ template <class P, int N>
 class NextChunk {
  public:
   NextChunk(const ChunkCursor<P> (&now)[N], int64_t tiles) : step_(static_cast<int>(kLines / tiles) + 1) {
-    for (int p = 0; p < N; ++p) next_[p] = now[p].chunk + kBytes;
+    for (int p = 0; p < N; ++p) next_[p] = now[p].chunk + P::kChunkBytes;
   }
   FACET_INLINE void ask() {
     for (const int end = std::min(asked_ + step_, kLines); asked_ < end; ++asked_)
@@ -158,8 +158,7 @@ class NextChunk {
   }
 
  private:
-  static constexpr int kBytes = P::header_bytes(kChunkBlocks) + kChunkBlocks * P::kBlockBytes;
-  static constexpr int kLines = kBytes / kLineBytes;
+  static constexpr int kLines = P::kChunkBytes / kLineBytes;
   const std::byte* next_[N];
   int asked_ = 0, step_;
 };

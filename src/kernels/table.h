@@ -28,6 +28,9 @@ inline constexpr int kPanelRows = 16;  // rows of a packed panel
 inline constexpr int kBlock = 32;      // activations that share one int8 scale
 inline constexpr int kSubBlock = 16;   // granularity of activation sums (types with 16-wide scales need it)
 
+// Panels that hold so many rows.
+constexpr int64_t panel_count(int64_t rows) { return (rows + kPanelRows - 1) / kPanelRows; }
+
 // Which forms of an activation row a multiplication reads.
 enum Form : uint8_t { kFormF32 = 1, kFormQ8 = 2, kFormBf16 = 4 };
 

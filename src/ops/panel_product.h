@@ -11,16 +11,11 @@ namespace facet::ops {
 // Rows of x of one unit of work: they stay in the second-level cache, beside a strip of panels.
 inline constexpr int64_t kTileRows = 96;
 
-// Panels of one group.
-inline int64_t panel_count(const Weight& weight) {
-  return (weight.rows + kernels::kPanelRows - 1) / kernels::kPanelRows;
-}
-
 class PanelProduct {
  public:
   PanelProduct() = default;
   PanelProduct(const Context& ctx, const Weight& weight, const Operand& operand)
-      : weight_(&weight), x_(Operand::Access::rows(operand)), panels_(panel_count(weight)) {
+      : weight_(&weight), x_(Operand::Access::rows(operand)), panels_(kernels::panel_count(weight.rows)) {
     const kernels::PanelType* type = ctx.kernels->panel(weight.type);
     FACET_CHECK(type != nullptr && weight.layout == Layout::panels && weight.cols == operand.cols());
     panel_bytes_ = type->panel_bytes(weight.cols);

@@ -33,7 +33,7 @@ class Store {
   // The values of a packed weight: group after group, its rows without the padding of the last panel.
   std::vector<float> unpack(const Weight& weight) const {
     const kernels::PanelType& type = *kernels_.panel(weight.type);
-    const int64_t panels = (weight.rows + kPanelRows - 1) / kPanelRows, bytes = type.panel_bytes(weight.cols);
+    const int64_t panels = kernels::panel_count(weight.rows), bytes = type.panel_bytes(weight.cols);
     EXPECT_EQ(static_cast<int64_t>(weight.data.size()), weight.groups * panels * bytes);
     std::vector<float> out, panel(static_cast<size_t>(kPanelRows * weight.cols));
     for (int64_t i = 0; i < weight.groups * panels; ++i) {

@@ -149,7 +149,7 @@ TEST(Experts, TheSumEqualsEachTokenAlone) {
 // W of one expert, as a weight of its own.
 Linear of_expert(const kernels::Table& table, const Linear& all, int64_t expert) {
   Linear one = all;
-  const int64_t panels = (all.weight.rows + kernels::kPanelRows - 1) / kernels::kPanelRows;
+  const int64_t panels = kernels::panel_count(all.weight.rows);
   const size_t bytes = static_cast<size_t>(panels * table.panel(all.weight.type)->panel_bytes(all.weight.cols));
   one.weight.groups = 1;
   one.weight.data = all.weight.data.subspan(static_cast<size_t>(expert) * bytes, bytes);

@@ -32,7 +32,7 @@ inline PackedLinear random_linear(const kernels::Table& table, DType type, int64
   PackedLinear made;
   made.values.resize(static_cast<size_t>(groups * rows * cols));
   kernels::dequantize(type, made.values.data(), bytes.data(), groups * rows * cols);
-  const int64_t panels = (rows + kernels::kPanelRows - 1) / kernels::kPanelRows, size = panel_type->panel_bytes(cols);
+  const int64_t panels = kernels::panel_count(rows), size = panel_type->panel_bytes(cols);
   made.panels.resize(static_cast<size_t>(groups * panels * size));
   const int64_t stride = row_bytes(type, cols);
   for (int64_t g = 0; g < groups; ++g) {
