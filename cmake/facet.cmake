@@ -47,7 +47,7 @@ if(FACET_COVERAGE)
   add_link_options(-fprofile-instr-generate)
 endif()
 
-# Headers that most sources read. The kernels do without: theirs are few, and their options differ.
+# Headers that most sources read; the kernels read few of them, and do without.
 set(FACET_COMMON_HEADERS <algorithm> <charconv> <cmath> <cstdint> <cstdio> <cstdlib> <cstring> <filesystem> <functional>
     <limits> <map> <memory> <optional> <span> <string> <string_view> <utility> <vector>)
 
