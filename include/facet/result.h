@@ -17,7 +17,7 @@ enum class ErrorCode {
   not_found,         // a file, tensor, token or name that is not there
   corrupt,           // a file that breaks its own format
   unsupported,       // well-formed, but facet does not know it
-  exhausted,         // memory, context or cache blocks would not suffice
+  exhausted,         // memory, context, cache blocks or a disk's room would not suffice
   io,                // the operating system refused
   unavailable,       // a service or the network is not there now
   cancelled,         // the caller stopped it

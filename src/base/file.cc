@@ -12,18 +12,12 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "base/system_error.h"
 
 namespace facet {
 namespace {
 
 namespace fs = std::filesystem;
-
-Error system_error(std::string what, const fs::path& path) {
-  const int number = errno;
-  return {.code = number == ENOENT || number == ENOTDIR ? ErrorCode::not_found : ErrorCode::io,
-          .what = cat(what, ": ", std::strerror(number)),
-          .where = path.string()};
-}
 
 // A file descriptor that closes itself.
 class Descriptor {

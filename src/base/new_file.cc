@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "base/system_error.h"
 
 namespace facet {
 namespace {
@@ -23,15 +24,6 @@ namespace fs = std::filesystem;
 // Bytes go to the kernel in blocks of this size at multiples of it: those are the large pages in which it then keeps
 // them (where it can), and maps them for whoever reads the file next.
 constexpr size_t kBlockBytes = size_t{2} << 20;
-
-Error system_error(std::string what, const fs::path& path) {
-  const int number = errno;
-  return {.code = number == ENOSPC || number == EDQUOT    ? ErrorCode::exhausted
-                  : number == ENOENT || number == ENOTDIR ? ErrorCode::not_found
-                                                          : ErrorCode::io,
-          .what = cat(what, ": ", std::strerror(number)),
-          .where = path.string()};
-}
 
 fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 

@@ -1,4 +1,4 @@
-// cat(): building messages from parts, without a format string. Numbers print as to_chars prints them.
+// cat() and its like: building messages from parts, without a format string. Numbers print as to_chars prints them.
 #pragma once
 
 #include <charconv>
@@ -29,6 +29,21 @@ std::string cat(const Parts&... parts) {
   std::string out;
   (append(out, parts), ...);
   return out;
+}
+
+// "12.50": with so many digits after the point.
+inline std::string fixed(double value, int digits) {
+  char buffer[400];  // the largest double takes 309 before its point
+  const auto [end, error] = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::fixed, digits);
+  return {buffer, error == std::errc() ? end : buffer};
+}
+
+// Without the spaces, tabs and ends of lines around it.
+inline std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const size_t begin = text.find_first_not_of(kSpace);
+  if (begin == text.npos) return {};
+  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
 // "[2, 3, 4]": shapes in messages.

@@ -20,15 +20,9 @@ std::string_view thought_end() { return on_terminal() ? "\033[0m\n\n" : "\n[/tho
 // What a model says may repeat what it was given to read: a terminal gets no escape sequence of it, a file every byte.
 void show_answer(std::string_view text) { on_terminal() ? show(printable(text)) : show(text); }
 
-std::string fixed(double value, const char* format) {
-  char text[48];
-  const int n = std::snprintf(text, sizeof text, format, value);
-  return {text, static_cast<size_t>(n)};
-}
-
 std::string speed(int64_t tokens, double seconds) {
-  return cat(tokens, " tokens in ", fixed(seconds, "%.2f"), " s (",
-             fixed(seconds > 0 ? static_cast<double>(tokens) / seconds : 0, "%.1f"), " tokens/s)");
+  return cat(tokens, " tokens in ", fixed(seconds, 2), " s (",
+             fixed(seconds > 0 ? static_cast<double>(tokens) / seconds : 0, 1), " tokens/s)");
 }
 
 Json::Array array_of(const std::vector<int32_t>& ids) {
@@ -37,7 +31,7 @@ Json::Array array_of(const std::vector<int32_t>& ids) {
   return array;
 }
 
-Json json_of(const TokenLogprob& token) {
+Json logprob_json(const TokenLogprob& token) {
   Json json;
   json.set("id", static_cast<int64_t>(token.token));
   json.set("text", utf8_repair(token.bytes));
@@ -124,9 +118,9 @@ Json json_of(const ModelInfo& info, const Answer& answer) {
   if (answer.logprobs.empty()) return json;
   Json::Array steps;
   for (const std::vector<TokenLogprob>& row : answer.logprobs) {
-    Json step = json_of(row.front());
+    Json step = logprob_json(row.front());
     Json::Array top;
-    for (size_t i = 1; i < row.size(); ++i) top.push_back(json_of(row[i]));
+    for (size_t i = 1; i < row.size(); ++i) top.push_back(logprob_json(row[i]));
     step.set("top", std::move(top));
     steps.push_back(std::move(step));
   }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 
 #include "base/strings.h"
 #include "base/utf8.h"
@@ -20,12 +19,6 @@ std::string test_name(const engine::BenchTest& test) {
   if (test.parallel > 1) name += cat(" x ", test.parallel);
   if (test.depth > 0) name += cat(" @ d", test.depth);
   return name;
-}
-
-std::string fixed(double value, const char* format) {
-  char text[48];
-  const int n = std::snprintf(text, sizeof text, format, value);
-  return {text, static_cast<size_t>(n)};
 }
 
 std::string field(const std::string& text) {
@@ -140,13 +133,13 @@ void BenchReport::show_table_row(const Json& row) {
   cells = {*row.find("test")->string(),
            cat(*row.find("threads")->integer()),
            *row.find("kv")->string(),
-           fixed(number("tokens_per_s"), "%.2f"),
-           fixed(number("tokens_per_s_min"), "%.2f"),
-           fixed(number("tokens_per_s_max"), "%.2f"),
-           fixed(number("gb_per_s"), "%.1f"),
-           fixed(100 * number("gb_per_s") / number("machine_read_gb_per_s"), "%.0f %%"),
-           fixed(number("gops"), "%.0f"),
-           fixed(100 * number("gops") / number("machine_int8_gops"), "%.0f %%")};
+           fixed(number("tokens_per_s"), 2),
+           fixed(number("tokens_per_s_min"), 2),
+           fixed(number("tokens_per_s_max"), 2),
+           fixed(number("gb_per_s"), 1),
+           cat(fixed(100 * number("gb_per_s") / number("machine_read_gb_per_s"), 0), " %"),
+           fixed(number("gops"), 0),
+           cat(fixed(100 * number("gops") / number("machine_int8_gops"), 0), " %")};
   show_line(cells);
 }
 

@@ -5,16 +5,10 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "formats/append.h"
 
 namespace facet::formats {
 namespace {
-
-void append(std::vector<std::byte>& out, Bytes bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); }
-
-template <class T>
-void append_number(std::vector<std::byte>& out, T value) {
-  append(out, std::as_bytes(std::span(&value, 1)));
-}
 
 void append_text(std::vector<std::byte>& out, std::string_view text) {
   append_number(out, static_cast<uint64_t>(text.size()));

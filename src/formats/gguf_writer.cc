@@ -3,6 +3,7 @@
 #include <unordered_set>
 
 #include "base/strings.h"
+#include "formats/append.h"
 #include "formats/file_set.h"
 
 namespace facet::formats {
@@ -10,13 +11,7 @@ namespace {
 
 constexpr size_t kNameMax = 63, kDimensionsMax = 4, kPartsMax = 99'999;
 
-void append(std::vector<std::byte>& out, Bytes bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); }
-template <class T>
-void append_number(std::vector<std::byte>& out, T value) {
-  append(out, std::as_bytes(std::span(&value, 1)));
-}
-
-Result<void> check(const std::filesystem::path& path, const std::vector<NewTensor>& tensors) {
+Result<void> check_gguf(const std::filesystem::path& path, const std::vector<NewTensor>& tensors) {
   std::unordered_set<std::string_view> names;
   for (const NewTensor& tensor : tensors) {
     const auto bad = [&](std::string what, std::string expected, std::string found) {
@@ -92,7 +87,7 @@ Result<std::unique_ptr<CheckpointWriter>> new_gguf(const std::filesystem::path& 
                  .expected = "a name that ends in .gguf",
                  .found = path.extension().string()};
   FACET_TRY(const uint64_t alignment, pairs.alignment());
-  FACET_TRY_VOID(check(path, tensors));
+  FACET_TRY_VOID(check_gguf(path, tensors));
   GgufPairs all = pairs;
   for (const char* key : {"split.no", "split.count", "split.tensors.count"}) all.erase(key);
   const Overhead overhead = overhead_of(all, alignment);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/strings.h"
+#include "formats/append.h"
 #include "formats/checkpoint_writer.h"
 #include "formats/gguf.h"
 
@@ -181,36 +182,32 @@ Result<void> write_new(const ImportanceMatrix& matrix, const std::filesystem::pa
   return writer->finish();
 }
 
-void append(std::vector<std::byte>& out, Bytes bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); }
-void append(std::vector<std::byte>& out, int64_t number) {
-  const int32_t value = static_cast<int32_t>(number);
-  append(out, std::as_bytes(std::span(&value, 1)));
-}
-void append(std::vector<std::byte>& out, std::string_view text) {
-  append(out, static_cast<int64_t>(text.size()));
+// The older form counts in 32 bits.
+void append_count(std::vector<std::byte>& out, int64_t number) { append_number(out, static_cast<int32_t>(number)); }
+void append_counted(std::vector<std::byte>& out, std::string_view text) {
+  append_count(out, static_cast<int64_t>(text.size()));
   append(out, as_bytes(text));
 }
 
 // Mean squares times the number of calls, one number of calls an entry; experts that nothing reached count evenly.
 Result<void> write_legacy(const ImportanceMatrix& matrix, const std::filesystem::path& path) {
   std::vector<std::byte> out;
-  append(out, static_cast<int64_t>(matrix.entries.size()));
+  append_count(out, static_cast<int64_t>(matrix.entries.size()));
   const int64_t chunk = std::max<int64_t>(1, matrix.chunk_size);
   for (const auto& [name, entry] : matrix.entries) {
     const float most = *std::ranges::max_element(entry.counts);
     const int64_t calls = std::max<int64_t>(1, (static_cast<int64_t>(most) + chunk - 1) / chunk);
-    append(out, std::string_view(name));
-    append(out, calls);
-    append(out, static_cast<int64_t>(entry.sums.size()));
+    append_counted(out, name);
+    append_count(out, calls);
+    append_count(out, static_cast<int64_t>(entry.sums.size()));
     const size_t cols = entry.sums.size() / entry.counts.size();
     for (size_t i = 0; i < entry.sums.size(); ++i) {
       const float count = entry.counts[i / cols];
-      const float value = (count > 0 ? entry.sums[i] / count : 1) * static_cast<float>(calls);
-      append(out, std::as_bytes(std::span(&value, 1)));
+      append_number(out, (count > 0 ? entry.sums[i] / count : 1) * static_cast<float>(calls));
     }
   }
-  append(out, matrix.chunk_count);
-  append(out, std::string_view(matrix.datasets.empty() ? std::string() : matrix.datasets.back()));
+  append_count(out, matrix.chunk_count);
+  append_counted(out, matrix.datasets.empty() ? std::string() : matrix.datasets.back());
   return write_file_atomic(path, out);
 }
 

@@ -61,12 +61,6 @@ Result<std::optional<RepoFile>> file_of(const Json& entry, std::string_view wher
   return std::optional(RepoFile{std::string(path), *size->integer(), std::string(id)});
 }
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 // Whether the parameters behind an address (`; rel="next"; title=x`) say that it is the next page.
 bool is_next(std::string_view parameters) {
   while (!parameters.empty()) {

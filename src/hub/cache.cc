@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "base/system_error.h"
 #include "hub/model_ref.h"
 #include "hub/partial_file.h"
 
@@ -24,11 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = "models--";
-constexpr size_t kFilesMax = 20'000;  // of one snapshot
-
-Error system_error(std::string what, const fs::path& path, const std::error_code& error) {
-  return {.code = ErrorCode::io, .what = cat(what, ": ", error.message()), .where = path.string()};
-}
+constexpr size_t kSnapshotFilesMax = 20'000;  // of one snapshot
 
 Result<void> make_folders(const fs::path& folder) {
   std::error_code error;
@@ -182,7 +179,7 @@ std::vector<RepoFile> Cache::files(std::string_view repo, std::string_view commi
   const fs::path folder = snapshot_folder(repo, commit);
   std::error_code error;
   auto it = fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied, error);
-  for (; !error && it != fs::recursive_directory_iterator() && found.size() < kFilesMax; it.increment(error)) {
+  for (; !error && it != fs::recursive_directory_iterator() && found.size() < kSnapshotFilesMax; it.increment(error)) {
     const std::string path = it->path().lexically_relative(folder).generic_string();
     const int64_t size = file_bytes(it->path());
     if (size < 0 || !is_inner_path(path)) continue;

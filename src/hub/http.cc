@@ -77,13 +77,9 @@ struct Exchange {
     if (line.starts_with("HTTP/")) head = {};  // the head before was an interim one ("100 Continue")
     const size_t colon = line.find(':');
     if (colon == line.npos || head.headers.size() >= kHeadersMax || line.size() > kHeaderBytesMax) return true;
-    const auto trim = [](std::string_view text) {
-      const size_t begin = text.find_first_not_of(" \t\r\n");
-      return begin == text.npos ? std::string_view() : text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-    };
     std::string name(line.substr(0, colon));
     std::ranges::transform(name, name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
-    head.headers.push_back({std::move(name), std::string(trim(line.substr(colon + 1)))});
+    head.headers.push_back({std::move(name), std::string(trimmed(line.substr(colon + 1)))});
     return true;
   }
 

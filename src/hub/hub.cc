@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kListBytesMax = size_t{64} << 20;
 constexpr int kPagesMax = 1000;
-constexpr size_t kFilesMax = 200'000;
+constexpr size_t kListedFilesMax = 200'000;
 constexpr int64_t kSpareBytes = int64_t{64} << 20;  // what a disk is left with
 
 // A list that fits in memory.
@@ -153,11 +153,11 @@ Result<std::vector<RepoFile>> Hub::tree(const ModelRef& ref, const std::string& 
   std::vector<RepoFile> files;
   std::set<std::string> seen;
   for (std::string query = "recursive=true"; !query.empty();) {
-    if (!seen.insert(query).second || seen.size() > kPagesMax || files.size() > kFilesMax)
+    if (!seen.insert(query).second || seen.size() > kPagesMax || files.size() > kListedFilesMax)
       return Error{.code = ErrorCode::corrupt,
                    .what = "the list of files does not end",
                    .where = ref.repo,
-                   .expected = cat("at most ", kPagesMax, " different pages and ", kFilesMax, " files"),
+                   .expected = cat("at most ", kPagesMax, " different pages and ", kListedFilesMax, " files"),
                    .found = seen.contains(query) ? "the same page again" : "more"};
     std::string next;
     FACET_TRY(const std::string text, get(ref, address + query, progress, &next));
@@ -190,7 +190,7 @@ Result<void> Hub::check_disk(const Plan& plan) const {
   if (error || plan.missing_bytes == 0) return {};
   const auto free = static_cast<int64_t>(std::min<uintmax_t>(space.available, INT64_MAX));
   if (free - plan.missing_bytes >= kSpareBytes) return {};
-  return Error{.code = ErrorCode::io,
+  return Error{.code = ErrorCode::exhausted,
                .what = "the disk has no room for the model (HF_HUB_CACHE names another folder)",
                .where = cache_.root().string(),
                .expected = cat(megabytes(plan.missing_bytes + kSpareBytes), " free"),

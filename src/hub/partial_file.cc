@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "base/system_error.h"
 
 namespace facet::hub {
 namespace {
@@ -18,10 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kReadBytes = size_t{1} << 20;
-
-Error system_error(std::string what, const fs::path& path) {
-  return {.code = ErrorCode::io, .what = cat(what, ": ", std::strerror(errno)), .where = path.string()};
-}
 
 }  // namespace
 
@@ -87,7 +84,7 @@ Result<void> PartialFile::append(Bytes bytes) {
     const ssize_t n = ::pwrite(file_, bytes.data(), bytes.size(), length_);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == ENOSPC || errno == EDQUOT))
-      return Error{.code = ErrorCode::io,
+      return Error{.code = ErrorCode::exhausted,
                    .what = "the disk is full; what has arrived is kept, and the same command continues",
                    .where = path_.string(),
                    .expected = cat("room for ", size_ - length_, " more bytes"),

@@ -69,13 +69,6 @@ Result<fs::path> cache_folder(const Variables& variables) {
                .found = "none of them"};
 }
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == text.npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
-
 Result<std::string> read_token(const Variables& variables) {
   if (const std::string own = first_of(variables, {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}); !own.empty()) {
     const std::string token(trimmed(own));

@@ -26,7 +26,7 @@ PROGRAM = os.environ.get("FACET_PROGRAM", str(ROOT / "build/release/facet"))
 SMALL_MODEL = ROOT / "tests/golden/data/gguf/nano-q4_0.gguf"
 REPO = "owner/model-GGUF"
 TOKEN = "hf_" + "a" * 34
-NOT_FOUND, CORRUPT, IO, UNAVAILABLE, INTERRUPTED = 3, 4, 7, 8, 130
+NOT_FOUND, CORRUPT, EXHAUSTED, IO, UNAVAILABLE, INTERRUPTED = 3, 4, 6, 7, 8, 130
 
 
 def bytes_of(seed, size):
@@ -390,7 +390,7 @@ class BadDays(HubTest):
         commit = self.hub.add(REPO, self.files)
         entry = [{"type": "file", "path": "m-Q8_0.gguf", "size": 2**60, "oid": "0" * 40, "lfs": {"oid": "0" * 64, "size": 2**60}}]
         self.hub.misbehave("tree", {"status": 200, "body": json.dumps(entry).encode()})
-        self.assertIn("no room", self.pull(status=IO))
+        self.assertIn("no room", self.pull(status=EXHAUSTED))
         self.assertEqual(self.hub.content_requests(), [])
         self.assertFalse((self.folder() / "snapshots" / commit).exists())
 
@@ -408,7 +408,7 @@ class BadDays(HubTest):
         run = subprocess.run(["unshare", "-rm", "bash", "-c", script, PROGRAM], env=self.environment({}), capture_output=True, text=True, timeout=60)
         if run.returncode in (1, 99):
             self.skipTest("there are no mount namespaces here")
-        self.assertEqual(run.returncode, IO, run.stderr)
+        self.assertEqual(run.returncode, EXHAUSTED, run.stderr)
         self.assertIn("the disk is full", run.stderr)
         beginning = kept.read_bytes()
         self.assertGreater(len(beginning), 0)
