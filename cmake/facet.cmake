@@ -11,12 +11,11 @@ set(FACET_SANITIZE "" CACHE STRING "sanitizers for everything, for example addre
 option(FACET_FUZZ "build the fuzz targets (clang only)" OFF)
 option(FACET_COVERAGE "record line coverage (clang only)" OFF)
 option(FACET_BENCH "build the benchmarks" ON)
-option(FACET_PRECOMPILE "parse the headers of the standard library and GoogleTest once a build; off: a missing #include is found" ON)
+option(FACET_UNITY "compile some sources of a library at a time, which halves the time of a build; off: a missing #include is found" ON)
 
 find_program(CCACHE ccache)
 if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  # What ccache asks for before it keeps what was compiled with precompiled headers.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
 endif()
 find_program(MOLD mold)
 if(MOLD)
@@ -29,6 +28,9 @@ add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror -ffp-contr
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports these inside its own <string> and <vector> when it inlines them.
   add_compile_options(-Wno-restrict -Wno-stringop-overflow -Wno-array-bounds -Wno-maybe-uninitialized -Wno-psabi)
+  if(FACET_UNITY)  # a class of a source that holds one of its anonymous namespace: here every source is an #include
+    add_compile_options(-Wno-subobject-linkage)
+  endif()
 endif()
 if(FACET_SANITIZE)
   add_compile_options(-fsanitize=${FACET_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -47,16 +49,13 @@ if(FACET_COVERAGE)
   add_link_options(-fprofile-instr-generate)
 endif()
 
-# Headers that most sources read; the kernels read few of them, and do without.
-set(FACET_COMMON_HEADERS <algorithm> <charconv> <cmath> <cstdint> <cstdio> <cstdlib> <cstring> <filesystem> <functional>
-    <limits> <map> <memory> <optional> <span> <string> <string_view> <utility> <vector>)
-
-if(FACET_PRECOMPILE)
-  # A target of its own: definitions that one folder's packages bring would not suit the others.
-  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/precompiled.cc CONTENT "// Has the headers compiled that libraries share.\n")
-  add_library(facet_precompiled OBJECT ${PROJECT_BINARY_DIR}/precompiled.cc)
-  target_precompile_headers(facet_precompiled PRIVATE ${FACET_COMMON_HEADERS})
-endif()
+# facet_unity(TARGET): most of the time of a source is its headers', so eight share them. Names in anonymous namespaces
+# are therefore told apart within a folder; where one would be the same function twice, it has a header.
+function(facet_unity target)
+  if(FACET_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+  endif()
+endfunction()
 
 # facet_library(NAME [DEPS folder ...]): the folder src/NAME as the library facet_NAME.
 function(facet_library name)
@@ -75,8 +74,8 @@ function(facet_library name)
   foreach(dep ${ARG_DEPS})
     target_link_libraries(facet_${name} ${scope} facet_${dep})
   endforeach()
-  if(FACET_PRECOMPILE AND sources AND NOT name STREQUAL "kernels")
-    target_precompile_headers(facet_${name} REUSE_FROM facet_precompiled)
+  if(sources AND NOT name STREQUAL "kernels")  # whose sources choose their instruction sets by pragma
+    facet_unity(facet_${name})
   endif()
   set_property(GLOBAL APPEND PROPERTY FACET_LIBRARIES facet_${name})
 endfunction()
@@ -98,12 +97,8 @@ function(facet_test folder)
   target_include_directories(${folder}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   if(NOT folder STREQUAL "perf")
     target_compile_options(${folder}_test PRIVATE ${FACET_TEST_OPTIONS})
-    if(FACET_PRECOMPILE AND TARGET base_test AND NOT folder STREQUAL "base")
-      target_precompile_headers(${folder}_test REUSE_FROM base_test)
-    elseif(FACET_PRECOMPILE)
-      target_precompile_headers(${folder}_test PRIVATE ${FACET_COMMON_HEADERS} <gtest/gtest.h>)
-    endif()
   endif()
+  facet_unity(${folder}_test)
   target_link_libraries(${folder}_test PRIVATE ${ARG_LIBS} facet_testing GTest::gtest_main)
   add_test(NAME ${folder} COMMAND ${folder}_test WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 endfunction()

@@ -18,7 +18,7 @@ namespace {
 using engine::BenchKind;
 using engine::BenchTest;
 
-constexpr const char* kFooter =
+constexpr const char* kBenchFooter =
     R"(LIST is one number or several with commas; 8k is 8192. Every combination is measured. docs/performance.md explains
 the columns and how to compare with other engines.
 
@@ -77,7 +77,7 @@ class BenchCommand {
         .one_of({"table", "md", "csv", "json", "jsonl"});
     command.flag("--json", json_, "the same as -o json");
     command.flag("--csv", csv_, "the same as -o csv");
-    command.footer(kFooter);
+    command.footer(kBenchFooter);
   }
 
   Result<int> run() {

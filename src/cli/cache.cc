@@ -15,7 +15,8 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Weights are packed for the processor when a model loads; a pack keeps them, so that
+constexpr const char* kCacheFooter =
+    R"(Weights are packed for the processor when a model loads; a pack keeps them, so that
 the next start is faster. Packs that were used longest ago make room for others (--cache-limit); docs/packs.md says more.
 Models of the hub are listed by facet list.
 
@@ -26,7 +27,7 @@ Examples:
 
 using Kept = formats::PackCache::Kept;
 
-formats::PackCache open_cache() { return {pack_folder(), 0, 0}; }  // limits are for those that write
+formats::PackCache open_packs() { return {pack_folder(), 0, 0}; }  // limits are for those that write
 
 int64_t total(const std::vector<Kept>& packs) {
   int64_t bytes = 0;
@@ -34,7 +35,7 @@ int64_t total(const std::vector<Kept>& packs) {
   return bytes;
 }
 
-Json json_of(const formats::PackCache& cache, const std::vector<Kept>& packs) {
+Json packs_json(const formats::PackCache& cache, const std::vector<Kept>& packs) {
   Json::Array rows;
   for (const Kept& pack : packs) {
     Json row;
@@ -52,10 +53,10 @@ Json json_of(const formats::PackCache& cache, const std::vector<Kept>& packs) {
 }
 
 Result<int> list_packs(bool as_json) {
-  const formats::PackCache cache = open_cache();
+  const formats::PackCache cache = open_packs();
   FACET_TRY(const std::vector<Kept> packs, cache.list());
   if (as_json) {
-    show(json_of(cache, packs).dump(2) + "\n");
+    show(packs_json(cache, packs).dump(2) + "\n");
     return 0;
   }
   if (packs.empty()) note(cat("there are no packed weights in ", cache.folder()));
@@ -67,10 +68,10 @@ Result<int> list_packs(bool as_json) {
 }
 
 Result<int> clear_packs(bool as_json) {
-  const formats::PackCache cache = open_cache();
+  const formats::PackCache cache = open_packs();
   FACET_TRY(const std::vector<Kept> packs, cache.clear());
   if (as_json) {
-    show(json_of(cache, packs).dump(2) + "\n");
+    show(packs_json(cache, packs).dump(2) + "\n");
   } else {
     note(cat("removed ", packs.size(), packs.size() == 1 ? " pack, " : " packs, ", engine::readable_bytes(total(packs)),
              ", from ", cache.folder()));
@@ -88,7 +89,7 @@ struct Cache {
         .one_of({"list", "clear"})
         .type_name("ACTION");
     command.flag("--json", as_json, "print one JSON object");
-    command.footer(kFooter);
+    command.footer(kCacheFooter);
   }
 
   Result<int> run() const { return action == "list" ? list_packs(as_json) : clear_packs(as_json); }

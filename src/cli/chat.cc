@@ -16,7 +16,8 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter = R"(In the conversation, /help lists the commands. A base model continues what you write.
+constexpr const char* kChatFooter =
+    R"(In the conversation, /help lists the commands. A base model continues what you write.
 
 Examples:
   facet chat model.gguf
@@ -44,7 +45,7 @@ class Chat {
     command.option("--system", system_, "system message");
     command.flag("--raw", raw_, "continue text, without a chat template");
     command.flag("-v,--verbose", verbose_, "tokens and speed after every answer, on standard error");
-    command.footer(kFooter);
+    command.footer(kChatFooter);
   }
 
   Result<int> run() {

@@ -9,7 +9,7 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kConvertFooter =
     R"(IN is a Hugging Face folder and OUT a name that ends in .gguf, or IN is a GGUF file and OUT a folder. Weights,
 configuration, vocabulary, chat template and sampling defaults go along; encoders of pictures and sound do not yet.
 Quantised files become BF16. Files appear when they are whole; Ctrl-C leaves nothing.
@@ -31,7 +31,7 @@ class ConvertCommand {
     command.option("--split-max-tensors", options_.split.max_tensors, "several files, of this many tensors at most")
         .between(1, int64_t{1} << 31);
     output_.add_to(command);
-    command.footer(kFooter);
+    command.footer(kConvertFooter);
   }
 
   Result<int> run() {

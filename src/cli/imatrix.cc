@@ -13,7 +13,8 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter = R"(The file is that of llama.cpp's tools; --format dat writes the older form of it.
+constexpr const char* kImatrixFooter =
+    R"(The file is that of llama.cpp's tools; --format dat writes the older form of it.
 
 Examples:
   facet imatrix gemma-4-E2B-it-BF16.gguf -f calibration.txt -o imatrix.gguf
@@ -33,7 +34,7 @@ class Imatrix {
     command.option("--in-file", in_files_, "importance matrices to add; may be repeated").type_name("FILE");
     command.flag("--special", special_, "control-token strings in the text are control tokens");
     output_.add_to(command);
-    command.footer(kFooter);
+    command.footer(kImatrixFooter);
   }
 
   Result<int> run() {

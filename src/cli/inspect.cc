@@ -17,7 +17,7 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kInspectFooter = R"(Examples:
   facet inspect model.gguf
   facet inspect gemma-4-E2B-it --tensors
   facet inspect model.gguf -c 32768 --json)";
@@ -33,7 +33,7 @@ class Inspect {
     model_.add_to(command);
     command.flag("--tensors", tensors_, "list every tensor");
     command.flag("--json", json_, "print one JSON object");
-    command.footer(kFooter);
+    command.footer(kInspectFooter);
   }
 
   Result<int> run() {

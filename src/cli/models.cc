@@ -44,7 +44,7 @@ void show_padded(std::string text, size_t width) {
   std::fputs(text.c_str(), stdout);
 }
 
-Json::Array json_of(const std::vector<hub::Unfinished>& unfinished) {
+Json::Array unfinished_json(const std::vector<hub::Unfinished>& unfinished) {
   Json::Array rows;
   for (const hub::Unfinished& some : unfinished) {
     Json row;
@@ -55,7 +55,7 @@ Json::Array json_of(const std::vector<hub::Unfinished>& unfinished) {
   return rows;
 }
 
-Json::Array json_of(const std::vector<hub::CachedModel>& models) {
+Json::Array models_json(const std::vector<hub::CachedModel>& models) {
   Json::Array rows;
   for (const hub::CachedModel& model : models) {
     Json row;
@@ -77,8 +77,8 @@ Result<int> list_models(bool as_json) {
   if (as_json) {
     Json json;
     json.set("cache", cache.root().string());
-    json.set("models", json_of(models));
-    json.set("unfinished", json_of(unfinished));
+    json.set("models", models_json(models));
+    json.set("unfinished", unfinished_json(unfinished));
     show(json.dump(2) + "\n");
     return 0;
   }

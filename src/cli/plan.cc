@@ -16,7 +16,7 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kPlanFooter =
     R"(Reads the headers of the files alone. Exit status 6: it does not fit; the options that would are named.
 docs/memory.md explains the rows.
 
@@ -35,7 +35,7 @@ class Plan {
     model_.add_to(command);
     command.option("--parallel", model_.load.sequences, "sequences that are in the cache at once");
     command.flag("--json", json_, "print one JSON object");
-    command.footer(kFooter);
+    command.footer(kPlanFooter);
   }
 
   Result<int> run() {

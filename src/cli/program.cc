@@ -11,7 +11,7 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kProgramFooter =
     R"(Exit status: 0 success; 1 a comparison failed (trace, verify); 2 wrong usage; 3 not found; 4 corrupt file; 5 unsupported;
 6 memory or context does not suffice; 7 input or output failed; 8 unavailable; 9 numbers are not finite; 130 interrupted.
 
@@ -58,7 +58,8 @@ bool lacks_command(const Program& program, int argc, char** argv) {
 }  // namespace
 
 int run_program(int argc, char** argv) {
-  Program program("facet", "facet: run Gemma 4 models on this machine", cat("facet ", version()).c_str(), kFooter);
+  Program program("facet", "facet: run Gemma 4 models on this machine", cat("facet ", version()).c_str(),
+                  kProgramFooter);
   add_run(program);
   add_chat(program);
   add_inspect(program);

@@ -10,7 +10,7 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kPullFooter =
     R"(The choice and its size are printed first; on standard output, at the end, the path of the model. What was interrupted
 is continued by the same command. Without QUANT: Q4_K_M, else Q8_0, else the first GGUF file; safetensors where there
 is no GGUF file, or with :safetensors.
@@ -27,7 +27,7 @@ struct Pull {
   void add_to(Command& command) {
     command.words(words, "which model").type_name("OWNER/REPO[@REVISION][:QUANT]");
     hub.add_to(command);
-    command.footer(kFooter);
+    command.footer(kPullFooter);
   }
 
   Result<int> run() const {

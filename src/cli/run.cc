@@ -13,7 +13,8 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter = R"(A model with a chat template answers the text; a base model, or --raw, continues it.
+constexpr const char* kRunFooter =
+    R"(A model with a chat template answers the text; a base model, or --raw, continues it.
 
 Examples:
   facet run model.gguf "Why is the sky blue?"
@@ -41,7 +42,7 @@ struct Run {
     command.flag("--no-bos", no_bos, "with raw text: do not begin with the BOS token");
     command.flag("--json", json, "print one JSON object instead of the streamed text");
     command.flag("-v,--verbose", verbose, "tokens, speed and the seed on standard error");
-    command.footer(kFooter);
+    command.footer(kRunFooter);
   }
 
   Request request(const Engine& engine, std::string prompt) const {

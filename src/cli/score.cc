@@ -19,7 +19,7 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kScoreFooter =
     R"(Prints one line a token: its log-probability given all before it (natural logarithm) and its text; then the perplexity.
 
 Examples:
@@ -42,7 +42,7 @@ class ScoreCommand {
         .type_name("FILE");
     command.flag("--json", json_, "print one JSON object");
     command.flag("--quiet", quiet_, "print the perplexity only");
-    command.footer(kFooter);
+    command.footer(kScoreFooter);
   }
 
   Result<int> run() {

@@ -15,7 +15,7 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kTokenizeFooter =
     R"(MODEL may be a GGUF file (of a vocabulary alone, too), a Hugging Face folder, or a tokenizer.json.
 
 Examples:
@@ -35,7 +35,7 @@ class Tokenize {
     command.flag("--no-special", no_special_, "control-token strings in the text are text");
     command.flag("--no-bos", no_bos_, "do not begin with the BOS token");
     command.flag("--ids", ids_, "the text is ids: print what they say");
-    command.footer(kFooter);
+    command.footer(kTokenizeFooter);
   }
 
   Result<int> run() {

@@ -15,7 +15,7 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kTraceFooter =
     R"(Prints max|ours - golden| / max|golden| of every tap, the first failing one first. A missing tap or a number that is not
 finite fails. Exit status 1 when a tap fails.
 
@@ -41,7 +41,7 @@ class Trace {
     command.option("--isa", isa_, "instruction set: scalar, avx2, avx512").one_of({"scalar", "avx2", "avx512"});
     command.option("--tolerance", options_.tolerance, "the same for every tap (default: per tap, as published)");
     command.option("--out", out_, "write our taps to this safetensors file");
-    command.footer(kFooter);
+    command.footer(kTraceFooter);
   }
 
   Result<int> run() {

@@ -17,7 +17,7 @@
 namespace facet::cli {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kVerifyFooter =
     R"(Runs each layer with the kernels and types that `facet run` would use, and repeats every step in double, from the same
 inputs, the same rounded activations, the stored keys and values, and weights read from the file itself. Each number
 must lie within the bound that float arithmetic allows (docs/verify.md). Of large matrices one row in 16 is repeated;
@@ -62,7 +62,7 @@ class VerifyCommand {
     command.option("--quant", options_.load.quant, "quantise while loading, and verify what that gives")
         .type_name("TYPE");
     command.flag("--json", json_, "one JSON object");
-    command.footer(kFooter);
+    command.footer(kVerifyFooter);
   }
 
   Result<int> run() {

@@ -16,7 +16,7 @@ using model::LayerConfig;
 
 constexpr float kTurns = 1, kStands = 1e30f;
 
-uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
+uint32_t as_u32(int64_t value) { return static_cast<uint32_t>(value); }
 
 class Writer {
  public:
@@ -48,11 +48,11 @@ class Writer {
   }
 
   void sizes() {
-    set("block_count", u32(config_.n_layers()));
-    set("context_length", u32(config_.context));
-    set("embedding_length", u32(config_.width));
-    set("vocab_size", u32(config_.vocab_size));
-    set("attention.head_count", u32(config_.heads));
+    set("block_count", as_u32(config_.n_layers()));
+    set("context_length", as_u32(config_.context));
+    set("embedding_length", as_u32(config_.width));
+    set("vocab_size", as_u32(config_.vocab_size));
+    set("attention.head_count", as_u32(config_.heads));
     set("attention.layer_norm_rms_epsilon", static_cast<float>(config_.norm_eps));
     if (config_.logit_softcap > 0) set("final_logit_softcapping", static_cast<float>(config_.logit_softcap));
   }
@@ -62,7 +62,7 @@ class Writer {
     std::vector<int32_t> values;
     for (const LayerConfig& layer : config_.layers) values.push_back(static_cast<int32_t>(layer.*field));
     if (std::ranges::all_of(values, [&](int32_t value) { return value == values.front(); }))
-      set(name, u32(values.front()));
+      set(name, as_u32(values.front()));
     else
       set(name, std::span<const int32_t>(values));
   }
@@ -77,10 +77,10 @@ class Writer {
     per_layer("feed_forward_length", &LayerConfig::ffn_width);
     per_layer("attention.head_count_kv", &LayerConfig::kv_heads);
     for (const char* name : {"attention.key_length", "attention.value_length", "rope.dimension_count"}) {
-      set(name, u32(head_dim(true)));
-      if (config_.family == Family::gemma4) set(cat(name, "_swa"), u32(head_dim(false)));
+      set(name, as_u32(head_dim(true)));
+      if (config_.family == Family::gemma4) set(cat(name, "_swa"), as_u32(head_dim(false)));
     }
-    set("attention.sliding_window", u32(config_.window));
+    set("attention.sliding_window", as_u32(config_.window));
     std::vector<bool> sliding;
     bool usual = config_.family == Family::gemma3;  // every sixth layer of Gemma 3 is full unless a key says otherwise
     for (size_t i = 0; i < config_.layers.size(); ++i) {
@@ -100,27 +100,27 @@ class Writer {
 
   void gemma4() {
     const auto shared = std::ranges::count_if(config_.layers, &LayerConfig::shares_kv);
-    set("attention.shared_kv_layers", u32(shared));
-    set("embedding_length_per_layer_input", u32(config_.ple_width));
+    set("attention.shared_kv_layers", as_u32(shared));
+    set("embedding_length_per_layer_input", as_u32(config_.ple_width));
     if (config_.experts == 0) return;
-    set("expert_count", u32(config_.experts));
-    set("expert_used_count", u32(config_.experts_used));
-    set("expert_feed_forward_length", u32(config_.expert_width));
+    set("expert_count", as_u32(config_.experts));
+    set("expert_used_count", as_u32(config_.experts_used));
+    set("expert_feed_forward_length", as_u32(config_.expert_width));
   }
 
   void drafter() {
-    set("embedding_length_out", u32(config_.drafter->target_width));
-    set("nextn_predict_layers", u32(config_.n_layers()));
-    if (config_.drafter->centroids > 0) set("centroid_intermediate_top_k", u32(config_.drafter->centroids_used));
+    set("embedding_length_out", as_u32(config_.drafter->target_width));
+    set("nextn_predict_layers", as_u32(config_.n_layers()));
+    if (config_.drafter->centroids > 0) set("centroid_intermediate_top_k", as_u32(config_.drafter->centroids_used));
   }
 
   void tokens() {
-    pairs_.set("tokenizer.ggml.padding_token_id", u32(config_.pad));
-    if (!config_.bos.empty()) pairs_.set("tokenizer.ggml.bos_token_id", u32(config_.bos.front()));
+    pairs_.set("tokenizer.ggml.padding_token_id", as_u32(config_.pad));
+    if (!config_.bos.empty()) pairs_.set("tokenizer.ggml.bos_token_id", as_u32(config_.bos.front()));
     constexpr const char* kEnds[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                                      "tokenizer.ggml.eom_token_id"};
     for (size_t i = 0; i < std::min(std::size(kEnds), config_.eos.size()); ++i)
-      pairs_.set(kEnds[i], u32(config_.eos[i]));
+      pairs_.set(kEnds[i], as_u32(config_.eos[i]));
     if (!config_.suppress.empty())
       pairs_.set("tokenizer.ggml.suppress_tokens", std::span<const int32_t>(config_.suppress));
   }

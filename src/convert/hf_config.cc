@@ -35,9 +35,9 @@ const char* dtype_word(DType type) {
   return type == DType::f32 ? "float32" : type == DType::f16 ? "float16" : "bfloat16";
 }
 
-class Writer {
+class ConfigWriter {
  public:
-  Writer(const Config& config, DType weights) : config_(config), weights_(weights) {}
+  ConfigWriter(const Config& config, DType weights) : config_(config), weights_(weights) {}
 
   Json write() {
     text_ = Json(Json::Object{});
@@ -214,7 +214,7 @@ class Writer {
 }  // namespace
 
 Result<Json> config_json(const Config& config, DType weights) {
-  Json out = Writer(config, weights).write();
+  Json out = ConfigWriter(config, weights).write();
   FACET_TRY(const Config read, config.drafter ? model::drafter_config_from_json(out, {}, "config.json")
                                               : model::config_from_json(out, {}, "config.json"));
   if (const std::string what = difference(config, read); !what.empty())

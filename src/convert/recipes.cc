@@ -39,16 +39,16 @@ constexpr FileTypeInfo kFileTypes[] = {
 };
 
 // What a recipe treats differently.
-enum class Role : uint8_t { token_table, head, value, ffn_down, attention_output, other };
+enum class Part : uint8_t { token_table, head, value, ffn_down, attention_output, other };
 
-Role role_of(std::string_view name) {
+Part part_of(std::string_view name) {
   const auto has = [&](std::string_view part) { return name.find(part) != name.npos; };
-  if (name == "output.weight") return Role::head;
-  if (name == "token_embd.weight" || name == "per_layer_token_embd.weight") return Role::token_table;
-  if (has("attn_v.weight")) return Role::value;
-  if (has("attn_output.weight")) return Role::attention_output;
-  if (has("ffn_down")) return Role::ffn_down;
-  return Role::other;
+  if (name == "output.weight") return Part::head;
+  if (name == "token_embd.weight" || name == "per_layer_token_embd.weight") return Part::token_table;
+  if (has("attn_v.weight")) return Part::value;
+  if (has("attn_output.weight")) return Part::attention_output;
+  if (has("ffn_down")) return Part::ffn_down;
+  return Part::other;
 }
 
 // "blk.12.…": 12; none: -1.
@@ -132,8 +132,8 @@ class Chooser {
   Chooser(std::span<const formats::TensorInfo> tensors, const RecipeShape& shape, const RecipeOptions& options)
       : shape_(shape), options_(options), base_(info(options.file).base) {
     for (const formats::TensorInfo& tensor : tensors) {
-      if (role_of(tensor.name) == Role::value) ++values_;
-      if (role_of(tensor.name) == Role::head) tied_ = false;
+      if (part_of(tensor.name) == Part::value) ++values_;
+      if (part_of(tensor.name) == Part::head) tied_ = false;
     }
   }
 
@@ -151,27 +151,27 @@ class Chooser {
 
  private:
   static bool is_table(const formats::TensorInfo& tensor) {
-    const Role role = role_of(tensor.name);
-    return role == Role::token_table || role == Role::head;
+    const Part part = part_of(tensor.name);
+    return part == Part::token_table || part == Part::head;
   }
 
   DType wanted_type(const formats::TensorInfo& tensor) {
-    const Role role = role_of(tensor.name);
-    const DType mixed = mixed_type(tensor, role);  // counts, whoever wins
+    const Part part = part_of(tensor.name);
+    const DType mixed = mixed_type(tensor, part);  // counts, whoever wins
     for (const TypeOverride& override : options_.overrides)
       if (std::regex_search(tensor.name, override.regex)) return override.type;
-    if (role == Role::token_table && options_.token_embedding) return *options_.token_embedding;
+    if (part == Part::token_table && options_.token_embedding) return *options_.token_embedding;
     return options_.pure || info(base_).block == 1 ? base_ : mixed;
   }
 
-  DType mixed_type(const formats::TensorInfo& tensor, Role role) {
-    if (role == Role::head || (role == Role::token_table && tied_))
+  DType mixed_type(const formats::TensorInfo& tensor, Part part) {
+    if (part == Part::head || (part == Part::token_table && tied_))
       return for_head(options_.file, base_, tensor.shape.back());
     if (options_.file == FileType::mxfp4_moe) return tensor.shape.size() > 2 ? mxfp4 : q8_0;
-    if (role == Role::token_table) return base_ == tq1_0 || base_ == tq2_0 ? q4_k : base_;
-    if (role == Role::value) return for_value(options_.file, base_, shape_, value_++, values_);
-    if (role == Role::attention_output) return for_attention_output(options_.file, base_);
-    if (role == Role::ffn_down) return for_ffn_down(options_, base_, layer_of(tensor.name), shape_.layers);
+    if (part == Part::token_table) return base_ == tq1_0 || base_ == tq2_0 ? q4_k : base_;
+    if (part == Part::value) return for_value(options_.file, base_, shape_, value_++, values_);
+    if (part == Part::attention_output) return for_attention_output(options_.file, base_);
+    if (part == Part::ffn_down) return for_ffn_down(options_, base_, layer_of(tensor.name), shape_.layers);
     return base_;
   }
 

@@ -70,9 +70,9 @@ void append_string(std::string& out, std::string_view string) {
   out += plain ? cat('"', string, '"') : Json(std::string(string)).dump();
 }
 
-class Writer {
+class VocabularyWriter {
  public:
-  Writer(const VocabFile& file, model::Family family) : file_(file), family_(family) {}
+  VocabularyWriter(const VocabFile& file, model::Family family) : file_(file), family_(family) {}
 
   Result<std::string> write() {
     for (size_t i = 0; i < file_.strings.size(); ++i)
@@ -164,7 +164,9 @@ class Writer {
 
 }  // namespace
 
-Result<std::string> tokenizer_json(const VocabFile& file, model::Family family) { return Writer(file, family).write(); }
+Result<std::string> tokenizer_json(const VocabFile& file, model::Family family) {
+  return VocabularyWriter(file, family).write();
+}
 
 Json tokenizer_config_json(const VocabFile& file, const model::Config& config) {
   Json out(Json::Object{});

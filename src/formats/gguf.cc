@@ -11,7 +11,7 @@
 namespace facet::formats {
 namespace {
 
-constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
+constexpr uint32_t kGgufMagic = 0x46554747;  // "GGUF"
 constexpr uint64_t kMaxString = uint64_t{1} << 30, kMaxCount = uint64_t{1} << 30;
 // Far above what models have (some 50 pairs; 12,000 tensors where every expert has its own), and low enough that names
 // made to collide in a hash table, whose function is public, cost seconds at most.
@@ -131,7 +131,8 @@ Result<GgufValue> read_value(Reader& reader, std::string_view key) {
 
 Result<uint64_t> read_header(Reader& reader, GgufFile& file, uint64_t& n_tensors) {
   FACET_TRY(const uint32_t magic, reader.number<uint32_t>("the header"));
-  if (magic != kMagic) return reader.error("is not a GGUF file", "the bytes \"GGUF\" at the start", "something else");
+  if (magic != kGgufMagic)
+    return reader.error("is not a GGUF file", "the bytes \"GGUF\" at the start", "something else");
   FACET_TRY(file.version, reader.number<uint32_t>("the header"));
   const auto unsupported = [&](std::string what, std::string found) {
     Error error = reader.error(std::move(what), "GGUF version 2 or 3, little-endian", std::move(found));

@@ -11,7 +11,7 @@
 namespace facet::formats {
 namespace {
 
-constexpr std::string_view kMagic = "facetpak";
+constexpr std::string_view kPackMagic = "facetpak";
 constexpr size_t kHashAt = 40, kFixedBytes = 48;
 constexpr size_t kEntryBytes = 48;  // without its name
 // Far above what models have (some 400, or 800 where experts are apart).
@@ -118,7 +118,7 @@ Result<PackHead> PackHead::parse(Bytes bytes, int64_t file_bytes, const std::str
                  .found = std::move(found)};
   };
   Cursor fixed(bytes);
-  if (fixed.text(kMagic.size()) != kMagic) return wrong("is no pack of weights");
+  if (fixed.text(kPackMagic.size()) != kPackMagic) return wrong("is no pack of weights");
   if (const auto version = fixed.number<uint32_t>(); version != kPackVersion) {
     Error error = wrong("pack has another version", cat(kPackVersion), cat(version));
     error.code = ErrorCode::unsupported;
@@ -161,7 +161,7 @@ Result<PackHead> PackHead::parse(Bytes bytes, int64_t file_bytes, const std::str
 std::vector<std::byte> PackHead::bytes() const {
   const int64_t all = aligned(head_bytes(*this));
   Writer head;
-  head.text(kMagic);
+  head.text(kPackMagic);
   head.number(kPackVersion);
   head.number(static_cast<uint32_t>(entries.size()));
   head.number(file_bytes);

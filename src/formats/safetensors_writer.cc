@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kDataAlignment = 8;  // of the data's start: the header is padded with spaces
 constexpr Overhead kOverhead{.first_file = 64, .other_files = 64, .per_tensor = 256};
 
-Result<void> check(const std::filesystem::path& folder, const std::vector<NewTensor>& tensors) {
+Result<void> check_safetensors(const std::filesystem::path& folder, const std::vector<NewTensor>& tensors) {
   std::unordered_set<std::string_view> names;
   for (const NewTensor& tensor : tensors) {
     const auto bad = [&](std::string what, std::string expected, std::string found) {
@@ -80,7 +80,7 @@ std::vector<std::byte> safetensors_header(const std::vector<NewTensor>& tensors)
 Result<std::unique_ptr<CheckpointWriter>> new_safetensors(const std::filesystem::path& folder,
                                                           const std::vector<NewTensor>& tensors,
                                                           const SplitOptions& split) {
-  FACET_TRY_VOID(check(folder, tensors));
+  FACET_TRY_VOID(check_safetensors(folder, tensors));
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)

@@ -14,7 +14,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "saved sequences are little-endian");
 
-constexpr uint64_t kMagic = 0x3130564b54434146;  // "FACTKV01" in the file. Do not renumber.
+constexpr uint64_t kKvCacheMagic = 0x3130564b54434146;  // "FACTKV01" in the file. Do not renumber.
 
 // A running checksum of 8-byte words, for accidents; not a signature. (FNV-1a, over words instead of bytes.)
 class Checksum {
@@ -172,7 +172,7 @@ Result<void> KvCache::save(SeqId id, ByteSink& out) const {
                  .what = "a sequence that cannot be continued cannot be saved",
                  .where = cat("cache sequence ", id)};
   Writer writer(out);
-  FACET_TRY_VOID(writer.number(kMagic));
+  FACET_TRY_VOID(writer.number(kKvCacheMagic));
   for (const auto& [name, value] : state.fingerprint()) FACET_TRY_VOID(writer.number(value));
   FACET_TRY_VOID(writer.number(static_cast<uint64_t>(sequence.length)));
   FACET_TRY_VOID(writer.number(sequence.spans.size()));
@@ -196,7 +196,7 @@ Result<void> KvCache::save(SeqId id, ByteSink& out) const {
 Result<SeqId> KvCache::restore(ByteReader& in) {
   State& state = *state_;
   Reader reader(in);
-  FACET_TRY_VOID(reader.same("kind of file", kMagic, ErrorCode::corrupt));
+  FACET_TRY_VOID(reader.same("kind of file", kKvCacheMagic, ErrorCode::corrupt));
   for (const auto& [name, value] : state.fingerprint()) FACET_TRY_VOID(reader.same(name, value));
   FACET_TRY(const int64_t length, reader.number("length", 0, kPositionsMax));
   FACET_TRY_VOID(state.check_room(length));

@@ -13,7 +13,7 @@
 namespace facet::model {
 namespace {
 
-Error bad_batch(std::string what, std::string expected, std::string found) {
+Error bad_puppet_batch(std::string what, std::string expected, std::string found) {
   return {.code = ErrorCode::invalid_argument,
           .what = std::move(what),
           .where = "puppet batch",
@@ -72,7 +72,7 @@ LanguageModel::Limits Puppet::limits() const {
 
 Result<void> Puppet::check_range(const Batch& batch, const SeqRange& range) {
   const Kept* kept = find(range.sequence);
-  if (kept == nullptr) return bad_batch("no such sequence", "a live sequence", cat(range.sequence));
+  if (kept == nullptr) return bad_puppet_batch("no such sequence", "a live sequence", cat(range.sequence));
   const int64_t length = static_cast<int64_t>(kept->rows.size());
   if (length + range.rows > script_.context)
     return Error{.code = ErrorCode::exhausted,
@@ -83,10 +83,10 @@ Result<void> Puppet::check_range(const Batch& batch, const SeqRange& range) {
   for (int32_t i = 0; i < range.rows; ++i) {
     const size_t row = static_cast<size_t>(range.first_row + i);
     if (batch.positions[row] != length + i)
-      return bad_batch(cat("row ", row, " has the wrong position"), cat(length + i), cat(batch.positions[row]));
+      return bad_puppet_batch(cat("row ", row, " has the wrong position"), cat(length + i), cat(batch.positions[row]));
     if (batch.tokens[row] < 0 || batch.tokens[row] >= vocab_size_)
-      return bad_batch(cat("row ", row, ": token is not in the vocabulary"), cat("0 to ", vocab_size_ - 1),
-                       cat(batch.tokens[row]));
+      return bad_puppet_batch(cat("row ", row, ": token is not in the vocabulary"), cat("0 to ", vocab_size_ - 1),
+                              cat(batch.tokens[row]));
   }
   return {};
 }
@@ -95,14 +95,14 @@ Result<void> Puppet::check_outputs(const Batch& batch) const {
   int32_t previous = 0;
   for (const OutputRow& output : batch.outputs) {
     if (output.row < previous || static_cast<size_t>(output.row) >= batch.tokens.size())
-      return bad_batch("outputs must be ascending rows of the batch",
-                       cat(previous, " to ", static_cast<int64_t>(batch.tokens.size()) - 1), cat(output.row));
+      return bad_puppet_batch("outputs must be ascending rows of the batch",
+                              cat(previous, " to ", static_cast<int64_t>(batch.tokens.size()) - 1), cat(output.row));
     previous = output.row;
     if (script_.width == 0 && (output.want == Want::hidden || output.want == Want::both))
-      return bad_batch("this puppet offers no hidden states", "\"width\" in its file", "none");
+      return bad_puppet_batch("this puppet offers no hidden states", "\"width\" in its file", "none");
     if (output.want == Want::logprob && (output.token < 0 || output.token >= vocab_size_))
-      return bad_batch("log-probability of a token that is not in the vocabulary", cat("0 to ", vocab_size_ - 1),
-                       cat(output.token));
+      return bad_puppet_batch("log-probability of a token that is not in the vocabulary", cat("0 to ", vocab_size_ - 1),
+                              cat(output.token));
   }
   return {};
 }
@@ -110,24 +110,24 @@ Result<void> Puppet::check_outputs(const Batch& batch) const {
 Result<void> Puppet::check_batch(const Batch& batch) {
   const int64_t rows = static_cast<int64_t>(batch.tokens.size());
   if (rows < 1 || rows > script_.batch_rows)
-    return bad_batch("wrong number of rows", cat("1 to ", script_.batch_rows), cat(rows));
+    return bad_puppet_batch("wrong number of rows", cat("1 to ", script_.batch_rows), cat(rows));
   if (batch.positions.size() != batch.tokens.size())
-    return bad_batch("wrong number of positions", cat(rows), cat(batch.positions.size()));
+    return bad_puppet_batch("wrong number of positions", cat(rows), cat(batch.positions.size()));
   int64_t next = 0;
   for (const SeqRange& range : batch.sequences) {
     if (range.first_row != next || range.rows < 1 || next + range.rows > rows)
-      return bad_batch("sequences must cover the rows one after the other", cat("first row ", next),
-                       cat("rows ", range.first_row, " to ", range.first_row + range.rows - 1));
+      return bad_puppet_batch("sequences must cover the rows one after the other", cat("first row ", next),
+                              cat("rows ", range.first_row, " to ", range.first_row + range.rows - 1));
     next += range.rows;
     FACET_TRY_VOID(check_range(batch, range));
   }
-  if (next != rows) return bad_batch("rows without a sequence", cat(rows), cat(next));
+  if (next != rows) return bad_puppet_batch("rows without a sequence", cat(rows), cat(next));
   for (const RowSpan& span : batch.bidirectional)
     if (std::ranges::none_of(batch.sequences, [&](const SeqRange& range) {
           return span.first_row >= range.first_row && span.rows >= 1 &&
                  span.first_row + span.rows <= range.first_row + range.rows;
         }))
-      return bad_batch("a span is cut by the batch", "rows of one sequence", cat("first row ", span.first_row));
+      return bad_puppet_batch("a span is cut by the batch", "rows of one sequence", cat("first row ", span.first_row));
   if (script_.cache_rows > 0 && rows_in_use() + rows > script_.cache_rows)
     return Error{.code = ErrorCode::exhausted,
                  .what = "the cache has no room",

@@ -10,7 +10,7 @@
 namespace facet::model {
 namespace {
 
-constexpr std::array<char, 8> kMagic = {'p', 'u', 'p', 'p', 'e', 't', '0', '1'};
+constexpr std::array<char, 8> kPuppetMagic = {'p', 'u', 'p', 'p', 'e', 't', '0', '1'};
 
 template <class T>
 void put(std::vector<std::byte>& out, const T& value) {
@@ -145,7 +145,7 @@ void Puppet::commit(SeqId id, int64_t length) {
 Result<void> Puppet::save(SeqId id, ByteSink& out) const {
   const Kept& kept = at(id);
   std::vector<std::byte> bytes;
-  put(bytes, kMagic);
+  put(bytes, kPuppetMagic);
   put(bytes, static_cast<int64_t>(kept.rows.size()));
   put(bytes, static_cast<int64_t>(kept.spans.size()));
   for (const int32_t index : kept.rows) {
@@ -161,8 +161,8 @@ Result<void> Puppet::save(SeqId id, ByteSink& out) const {
 }
 
 Result<SeqId> Puppet::restore(ByteReader& in) {
-  FACET_TRY(const auto magic, take_from<std::remove_const_t<decltype(kMagic)>>(in));
-  if (magic != kMagic) return corrupt("not the state of a puppet", "puppet01", "other bytes");
+  FACET_TRY(const auto magic, take_from<std::remove_const_t<decltype(kPuppetMagic)>>(in));
+  if (magic != kPuppetMagic) return corrupt("not the state of a puppet", "puppet01", "other bytes");
   FACET_TRY(const int64_t length, take_from<int64_t>(in));
   FACET_TRY(const int64_t spans, take_from<int64_t>(in));
   if (length < 0 || length > script_.context)

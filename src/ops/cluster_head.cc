@@ -17,8 +17,6 @@ struct ClusterAccess {
 
 namespace {
 
-using Access = ClusterAccess;
-
 // The numbers of the largest scores, in falling order.
 void choose(std::span<int32_t> chosen, const float* scores, int64_t n) {
   size_t count = 0;
@@ -41,7 +39,7 @@ Result<ClusterScratch> ClusterScratch::allocate(int n_threads, int64_t used, int
 
 Result<void> cluster_head(Context& ctx, Mat<float> logits, Mat<const float> y, Mat<const float> scores,
                           std::span<const Token> ordering, const RowSource& table, ClusterScratch& scratch) {
-  const std::span<int32_t> chosen = Access::chosen(scratch);
+  const std::span<int32_t> chosen = ClusterAccess::chosen(scratch);
   const int64_t size = static_cast<int64_t>(ordering.size()) / scores.cols(), width = y.cols();
   FACET_CHECK(scores.cols() >= static_cast<int64_t>(chosen.size()) && table.cols() == width &&
               logits.cols() == static_cast<int64_t>(ordering.size()));
@@ -52,7 +50,7 @@ Result<void> cluster_head(Context& ctx, Mat<float> logits, Mat<const float> y, M
     float* out = row(logits, i);
     std::fill_n(out, logits.cols(), std::numeric_limits<float>::infinity());
     parallel(ctx, static_cast<int64_t>(chosen.size()), [&](int64_t unit, int thread) {
-      float* values = Access::row(scratch, thread);
+      float* values = ClusterAccess::row(scratch, thread);
       for (const Token token :
            ordering.subspan(static_cast<size_t>(chosen[static_cast<size_t>(unit)] * size), static_cast<size_t>(size))) {
         const Result<const std::byte*> bytes = table.row(token);

@@ -28,8 +28,6 @@ struct ExpertAccess {
 
 namespace {
 
-using Access = ExpertAccess;
-
 // What a unit of down-projections has at most: the products stand on its stack until they are added.
 constexpr int64_t kDownPanels = 8, kDownRows = 48;
 
@@ -53,17 +51,18 @@ void choose(int32_t* chosen, float* weights, const float* probabilities, int64_t
 
 // Counting sort of the pairs by expert; rows stay in order.
 void sort_pairs(ExpertScratch& scratch) {
-  const int64_t n_experts = Access::experts(scratch), n_used = Access::used(scratch), rows = Access::rows(scratch);
-  int32_t* first = Access::first(scratch);
+  const int64_t n_experts = ExpertAccess::experts(scratch), n_used = ExpertAccess::used(scratch),
+                rows = ExpertAccess::rows(scratch);
+  int32_t* first = ExpertAccess::first(scratch);
   std::fill_n(first, n_experts + 1, 0);
   for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < n_used; ++j) ++first[Access::chosen(scratch, i)[j] + 1];
+    for (int64_t j = 0; j < n_used; ++j) ++first[ExpertAccess::chosen(scratch, i)[j] + 1];
   for (int64_t e = 0; e < n_experts; ++e) first[e + 1] += first[e];
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < n_used; ++j) {
-      const int32_t at = first[Access::chosen(scratch, i)[j]]++;  // ends as the beginning of the next expert
-      Access::pair_row(scratch)[at] = static_cast<int32_t>(i);
-      Access::pair_weight(scratch)[at] = Access::weights(scratch, i)[j];
+      const int32_t at = first[ExpertAccess::chosen(scratch, i)[j]]++;  // ends as the beginning of the next expert
+      ExpertAccess::pair_row(scratch)[at] = static_cast<int32_t>(i);
+      ExpertAccess::pair_weight(scratch)[at] = ExpertAccess::weights(scratch, i)[j];
     }
   }
   for (int64_t e = n_experts; e > 0; --e) first[e] = first[e - 1];
@@ -72,10 +71,10 @@ void sort_pairs(ExpertScratch& scratch) {
 
 // The experts that have pairs, those with most first: with the longest work begun first, threads end together.
 std::span<const int32_t> busiest_first(ExpertScratch& scratch) {
-  const int32_t* first = Access::first(scratch);
-  int32_t* order = Access::order(scratch);
+  const int32_t* first = ExpertAccess::first(scratch);
+  int32_t* order = ExpertAccess::order(scratch);
   int64_t n = 0;
-  for (int32_t e = 0; e < Access::experts(scratch); ++e)
+  for (int32_t e = 0; e < ExpertAccess::experts(scratch); ++e)
     if (first[e] < first[e + 1]) order[n++] = e;
   std::sort(order, order + n, [&](int32_t a, int32_t b) {
     const int32_t of_a = first[a + 1] - first[a], of_b = first[b + 1] - first[b];
@@ -88,8 +87,8 @@ std::span<const int32_t> busiest_first(ExpertScratch& scratch) {
 void gate_up(Context& ctx, ExpertScratch& scratch, const Operand& x, const Linear& linear, int64_t pairs) {
   const PanelProduct product(ctx, linear.weight, x);
   const int64_t strips = product.strips(), strip_panels = product.strip_panels();
-  const Mat<float> out = Access::gate_up(scratch, pairs);
-  const int32_t* first = Access::first(scratch);
+  const Mat<float> out = ExpertAccess::gate_up(scratch, pairs);
+  const int32_t* first = ExpertAccess::first(scratch);
   const std::span<const int32_t> order = busiest_first(scratch);
   parallel(ctx, static_cast<int64_t>(order.size()) * strips, [&](int64_t unit, int) {
     const int64_t expert = order[static_cast<size_t>(unit / strips)], begin = unit % strips * strip_panels;
@@ -97,16 +96,16 @@ void gate_up(Context& ctx, ExpertScratch& scratch, const Operand& x, const Linea
     for (int64_t at = first[expert]; at < first[expert + 1]; at += kTileRows) {
       const int64_t n = std::min<int64_t>(kTileRows, first[expert + 1] - at);
       product.multiply(row(out, at) + begin * kernels::kPanelRows, out.stride(), expert, begin, n_panels,
-                       Access::pair_row(scratch) + at, n);
+                       ExpertAccess::pair_row(scratch) + at, n);
     }
   });
 }
 
 // y[row] = Σ weight W_down hidden[pair]: whoever claims a strip of outputs walks all experts in ascending order.
 void down(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Linear& linear) {
-  const PanelProduct product(ctx, linear.weight, Access::hidden(scratch));
+  const PanelProduct product(ctx, linear.weight, ExpertAccess::hidden(scratch));
   const int64_t strip_panels = std::min(product.strip_panels(), kDownPanels);
-  const int32_t* first = Access::first(scratch);
+  const int32_t* first = ExpertAccess::first(scratch);
   parallel(ctx, (product.panels() + strip_panels - 1) / strip_panels, [&](int64_t strip, int) {
     const int64_t panel = strip * strip_panels, n_panels = std::min(product.panels() - panel, strip_panels);
     const int64_t column = panel * kernels::kPanelRows;
@@ -119,8 +118,8 @@ void down(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Linear& line
         const int64_t n = std::min<int64_t>(kDownRows, first[expert + 1] - at);
         product.multiply(part, kStride, expert, panel, n_panels, at, n);
         for (int64_t m = 0; m < n; ++m)
-          ctx.kernels->add_scaled(row(y, Access::pair_row(scratch)[at + m]) + column, part + m * kStride,
-                                  Access::pair_weight(scratch)[at + m], width);
+          ctx.kernels->add_scaled(row(y, ExpertAccess::pair_row(scratch)[at + m]) + column, part + m * kStride,
+                                  ExpertAccess::pair_weight(scratch)[at + m], width);
       }
     }
   });
@@ -132,8 +131,8 @@ void show_inputs(Context& ctx, ExpertScratch& scratch, const LinearId& id, const
                  std::span<const int32_t> rows) {
   if (ctx.observer == nullptr) return;
   const Mat<const float> values = Operand::Access::f32(operand);
-  const int32_t* first = Access::first(scratch);
-  for (int64_t expert = 0; expert < Access::experts(scratch); ++expert) {
+  const int32_t* first = ExpertAccess::first(scratch);
+  for (int64_t expert = 0; expert < ExpertAccess::experts(scratch); ++expert) {
     const int64_t n = first[expert + 1] - first[expert];
     if (n == 0) continue;
     LinearInput input{.id = id, .group = expert, .values = values, .index = {}, .rows = {}, .operand = &operand};
@@ -141,7 +140,7 @@ void show_inputs(Context& ctx, ExpertScratch& scratch, const LinearId& id, const
       input.values = values.row_range(first[expert], n);
       input.first = first[expert];
     } else {
-      input.index = {Access::pair_row(scratch) + first[expert], static_cast<size_t>(n)};
+      input.index = {ExpertAccess::pair_row(scratch) + first[expert], static_cast<size_t>(n)};
       input.rows = rows;
     }
     ctx.observer->linear_input(input);
@@ -151,8 +150,8 @@ void show_inputs(Context& ctx, ExpertScratch& scratch, const LinearId& id, const
 // And what it made of it; values are by pair.
 void show_outputs(Context& ctx, ExpertScratch& scratch, const LinearId& id, Mat<const float> values) {
   if (ctx.observer == nullptr) return;
-  const int32_t* first = Access::first(scratch);
-  for (int64_t expert = 0; expert < Access::experts(scratch); ++expert) {
+  const int32_t* first = ExpertAccess::first(scratch);
+  for (int64_t expert = 0; expert < ExpertAccess::experts(scratch); ++expert) {
     const int64_t n = first[expert + 1] - first[expert];
     if (n > 0) ctx.observer->linear_output({.id = id, .group = expert, .values = values.row_range(first[expert], n)});
   }
@@ -182,9 +181,9 @@ Result<ExpertScratch> ExpertScratch::allocate(int64_t max_rows, int64_t n_expert
 
 void route(Context& ctx, ExpertScratch& scratch, Operand& operand, Mat<const float> h, const Linear& router,
            const Vector& scale, const Vector& per_expert_scale, float eps, std::span<const int32_t> rows) {
-  const int64_t n_experts = Access::experts(scratch), n_used = Access::used(scratch);
+  const int64_t n_experts = ExpertAccess::experts(scratch), n_used = ExpertAccess::used(scratch);
   FACET_CHECK(router.weight.rows == n_experts && scale.size == h.cols() && per_expert_scale.size == n_experts);
-  Access::set_rows(scratch, h.rows());
+  ExpertAccess::set_rows(scratch, h.rows());
   const float from_model = 1 / std::sqrt(static_cast<float>(h.cols()));
   Operand::Access::reshape(operand, h.rows(), h.cols());
   for_rows(ctx, h.rows(), h.cols(), [&](int64_t i) {
@@ -196,25 +195,26 @@ void route(Context& ctx, ExpertScratch& scratch, Operand& operand, Mat<const flo
   });
   linear(ctx, scratch.probabilities(), operand, router, rows);
   for_rows(ctx, h.rows(), n_experts * n_used, [&](int64_t i) {
-    float* p = Access::probabilities(scratch, i);
+    float* p = ExpertAccess::probabilities(scratch, i);
     ctx.kernels->softmax(p, n_experts);
-    choose(Access::chosen(scratch, i), Access::weights(scratch, i), p, n_experts, n_used, per_expert_scale.data);
+    choose(ExpertAccess::chosen(scratch, i), ExpertAccess::weights(scratch, i), p, n_experts, n_used,
+           per_expert_scale.data);
   });
   sort_pairs(scratch);
 }
 
 void experts(Context& ctx, Mat<float> y, ExpertScratch& scratch, const Operand& x, const Linear& gate_up_linear,
              const Linear& down_linear, std::span<const int32_t> rows) {
-  const int64_t pairs = Access::rows(scratch) * Access::used(scratch), width = down_linear.weight.cols;
-  FACET_CHECK(y.rows() == Access::rows(scratch) && gate_up_linear.weight.rows == 2 * width);
-  FACET_CHECK(gate_up_linear.weight.groups == Access::experts(scratch) &&
-              down_linear.weight.groups == Access::experts(scratch));
+  const int64_t pairs = ExpertAccess::rows(scratch) * ExpertAccess::used(scratch), width = down_linear.weight.cols;
+  FACET_CHECK(y.rows() == ExpertAccess::rows(scratch) && gate_up_linear.weight.rows == 2 * width);
+  FACET_CHECK(gate_up_linear.weight.groups == ExpertAccess::experts(scratch) &&
+              down_linear.weight.groups == ExpertAccess::experts(scratch));
   show_inputs(ctx, scratch, gate_up_linear.id, x, RowsAre::routed_rows, rows);
   gate_up(ctx, scratch, x, gate_up_linear, pairs);
-  const Mat<float> both = Access::gate_up(scratch, pairs);
+  const Mat<float> both = ExpertAccess::gate_up(scratch, pairs);
   show_outputs(ctx, scratch, gate_up_linear.id, both);
-  prepare_gelu(ctx, Access::hidden(scratch), both.col_range(0, width), both.col_range(width, width));
-  show_inputs(ctx, scratch, down_linear.id, Access::hidden(scratch), RowsAre::pairs, rows);
+  prepare_gelu(ctx, ExpertAccess::hidden(scratch), both.col_range(0, width), both.col_range(width, width));
+  show_inputs(ctx, scratch, down_linear.id, ExpertAccess::hidden(scratch), RowsAre::pairs, rows);
   down(ctx, y, scratch, down_linear);
 }
 

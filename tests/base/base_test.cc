@@ -168,10 +168,6 @@ TEST(File, AtomicWriteNamesTheFolderThatIsNotThere) {
 class NewFiles : public ::testing::TestWithParam<NewFile::Until> {
  protected:
   int64_t files() const { return std::distance(std::filesystem::directory_iterator(folder_.path()), {}); }
-  std::string contents(const std::filesystem::path& path) const {
-    const Result<std::string> text = read_file(path, 1 << 24);
-    return text.ok() ? *text : text.error().message();
-  }
   Result<NewFile> create(uint64_t size = 0) { return NewFile::create(path_, size, GetParam()); }
 
   testing::TemporaryFolder folder_;
@@ -193,17 +189,17 @@ TEST_P(NewFiles, AppearWholeOrNotAtAll) {
     ASSERT_OK(file->write(as_bytes(large)));
     expected += large;
     EXPECT_EQ(file->written(), expected.size());
-    EXPECT_EQ(contents(path_), "old");
+    EXPECT_EQ(testing::contents(path_), "old");
     ASSERT_OK(file->commit());
   }
-  EXPECT_EQ(contents(path_), expected);
+  EXPECT_EQ(testing::contents(path_), expected);
   EXPECT_EQ(files(), 1);
   {
     NewFile moved = *create();
     ASSERT_OK(moved.write(as_bytes("lost")));
     const NewFile last = std::move(moved);
   }
-  EXPECT_EQ(contents(path_), expected);
+  EXPECT_EQ(testing::contents(path_), expected);
   EXPECT_EQ(files(), 1);
 }
 
@@ -225,7 +221,7 @@ TEST_P(NewFiles, AProcessThatDiesLeavesNothingThatTheNextOneMinds) {
   ASSERT_OK(file);
   ASSERT_OK(file->write(as_bytes("y")));
   ASSERT_OK(file->commit());
-  EXPECT_EQ(contents(path_), "y");
+  EXPECT_EQ(testing::contents(path_), "y");
   EXPECT_EQ(files(), 1);
 }
 
@@ -263,7 +259,7 @@ TEST_P(NewFiles, ReplaceWhatALinkPointsTo) {
   ASSERT_OK(file->write(as_bytes("new")));
   ASSERT_OK(file->commit());
   EXPECT_TRUE(std::filesystem::is_symlink(path_));
-  EXPECT_EQ(contents(folder_.path() / "y" / "real"), "new");
+  EXPECT_EQ(testing::contents(folder_.path() / "y" / "real"), "new");
   EXPECT_EQ(NewFile::create(folder_.path() / "y", 0, GetParam()).error().code, ErrorCode::io);
 }
 

@@ -12,11 +12,6 @@ extern char** environ;
 
 namespace facet::cli {
 
-std::string contents(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 Outcome Cli::facet(Words words, const std::string& input, const Words& variables, const char* sink) {
   const auto file = [&](const char* name) { return (folder_.path() / name).string(); };
   std::ofstream(file("in"), std::ios::binary) << input;

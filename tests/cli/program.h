@@ -17,7 +17,7 @@ namespace facet::cli {
 using facet::testing::source_path;
 using Words = std::vector<std::string>;
 
-std::string contents(const std::filesystem::path& path);
+using facet::testing::contents;
 
 // Answers of a puppet whose logits never change: what is chosen tells the settings of the sampler apart.
 inline constexpr const char* kThreeLetters =

@@ -12,7 +12,7 @@ namespace facet::convert {
 namespace {
 
 model::Config tiny(const char* name) {
-  const auto folder = testing::source_path("tests/golden/data/text") / name;
+  const auto folder = facet::testing::source_path("tests/golden/data/text") / name;
   const Result<std::string> text = read_file(folder / "config.json", 1 << 20);
   const Result<model::Config> config = model::config_from_json(*Json::parse(*text, name), {}, name);
   EXPECT_OK(config);

@@ -25,7 +25,7 @@ class QuantizeFile : public ::testing::Test {
     return *std::move(checkpoint);
   }
   static Checkpoint golden(const char* name) {
-    return open(testing::source_path(cat("tests/golden/data/gguf/", name)));
+    return open(facet::testing::source_path(cat("tests/golden/data/gguf/", name)));
   }
   fs::path path(const char* name) const { return folder_.path() / name; }
 
@@ -46,7 +46,7 @@ class QuantizeFile : public ::testing::Test {
     return out;
   }
 
-  testing::TemporaryFolder folder_;
+  facet::testing::TemporaryFolder folder_;
 };
 
 TEST_F(QuantizeFile, EveryTypeIsWrittenAsPlannedAndReadsBack) {
@@ -145,7 +145,7 @@ TEST_F(QuantizeFile, RefusesWhatWouldLoseOrOverwrite) {
   EXPECT_NE(message(run(in, "floats.gguf", {})).find("floats.gguf"), std::string::npos);
   EXPECT_NE(message(run(in, "a.gguf", {.recipe = {.file = FileType::q2_k_s}})).find("--imatrix"), std::string::npos);
   EXPECT_NE(message(run(in, "a.bin", {})).find(".gguf"), std::string::npos);
-  const Checkpoint folder = open(testing::source_path("tests/golden/data/text/tiny-e"));
+  const Checkpoint folder = open(facet::testing::source_path("tests/golden/data/text/tiny-e"));
   EXPECT_NE(message(run(folder, "a.gguf", {})).find("facet convert"), std::string::npos);
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1) << "nothing else was written";
 }

@@ -13,9 +13,9 @@ namespace facet::convert {
 namespace {
 
 namespace fs = std::filesystem;
+using facet::testing::source_path;
+using facet::testing::TemporaryFolder;
 using formats::Checkpoint;
-using testing::source_path;
-using testing::TemporaryFolder;
 
 const char* const kFiles[] = {"nano-q4_0.gguf", "moe-micro-q4_k_m.gguf"};
 
@@ -93,9 +93,9 @@ TEST(Split, ReplacesFilesOnlyWhereAsked) {
 }
 
 // Stops after some calls.
-class Impatient : public Progress {
+class StopAfter : public Progress {
  public:
-  explicit Impatient(int calls) : calls_(calls) {}
+  explicit StopAfter(int calls) : calls_(calls) {}
   bool update(std::string_view, int64_t, int64_t) override { return --calls_ > 0; }
 
  private:
@@ -105,7 +105,7 @@ class Impatient : public Progress {
 TEST(Split, StoppedWorkLeavesNothing) {
   const TemporaryFolder folder;
   for (const int calls : {1, 5, 70}) {
-    Impatient progress(calls);
+    StopAfter progress(calls);
     const auto parts =
         split_gguf(golden(kFiles[0]), folder.path() / "p", {.max_tensors = 60}, Overwrite::no, &progress);
     ASSERT_FALSE(parts.ok());

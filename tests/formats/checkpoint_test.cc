@@ -17,14 +17,14 @@ using testing::SafetensorsBuilder;
 using testing::TemporaryFolder;
 using testing::write_bytes;
 
-std::string message_of(const fs::path& path) {
+std::string checkpoint_message(const fs::path& path) {
   const Result<Checkpoint> checkpoint = Checkpoint::open(path);
   return checkpoint.ok() ? "" : checkpoint.error().message();
 }
 
-#define EXPECT_MESSAGE(path, part)                                             \
+#define EXPECT_CHECKPOINT_MESSAGE(path, part)                                  \
   do {                                                                         \
-    const std::string said = message_of(path);                                 \
+    const std::string said = checkpoint_message(path);                         \
     EXPECT_NE(said.find(part), std::string::npos) << "said \"" << said << '"'; \
   } while (0)
 
@@ -47,7 +47,7 @@ class SplitGguf : public ::testing::Test {
     for (int i = 0; i < 3; ++i) write_bytes(path(i), part(i, 3, cat("tensor", i)).bytes());
   }
   fs::path path(int number) const { return folder_.path() / cat("model-0000", number + 1, "-of-00003.gguf"); }
-  void expect_bad(std::string_view part_of_message) const { EXPECT_MESSAGE(path(0), part_of_message); }
+  void expect_bad(std::string_view part_of_message) const { EXPECT_CHECKPOINT_MESSAGE(path(0), part_of_message); }
 
   TemporaryFolder folder_;
 };
@@ -68,19 +68,19 @@ TEST_F(SplitGguf, OpensAllPartsFromTheFirst) {
             static_cast<int64_t>(fs::file_size(path(0)) + fs::file_size(path(1)) + fs::file_size(path(2))));
 }
 
-TEST_F(SplitGguf, AFolderOfPartsOpens) { EXPECT_EQ(message_of(folder_.path()), ""); }
+TEST_F(SplitGguf, AFolderOfPartsOpens) { EXPECT_EQ(checkpoint_message(folder_.path()), ""); }
 
 TEST(Checkpoint, OnlyNumberedNamesAreLaterPartsOfAFolder) {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "best-of-gemma.gguf", part(0, 1, "tensor0").bytes());
-  EXPECT_EQ(message_of(folder.path()), "");
+  EXPECT_EQ(checkpoint_message(folder.path()), "");
   write_bytes(folder.path() / "x-00002-of-00003.gguf", part(1, 3, "tensor1").bytes());
-  EXPECT_EQ(message_of(folder.path()), "");
+  EXPECT_EQ(checkpoint_message(folder.path()), "");
   write_bytes(folder.path() / "x-0002-of-00003.gguf", part(0, 1, "tensor0").bytes());
-  EXPECT_MESSAGE(folder.path(), "several GGUF files");
+  EXPECT_CHECKPOINT_MESSAGE(folder.path(), "several GGUF files");
 }
 
-TEST_F(SplitGguf, ALaterPartNamesTheFirst) { EXPECT_MESSAGE(path(1), "model-00001-of-00003.gguf"); }
+TEST_F(SplitGguf, ALaterPartNamesTheFirst) { EXPECT_CHECKPOINT_MESSAGE(path(1), "model-00001-of-00003.gguf"); }
 
 TEST_F(SplitGguf, AMissingPartIsNamed) {
   fs::remove(path(2));
@@ -113,7 +113,7 @@ TEST_F(SplitGguf, AWrongSumOfTensorsIsAnError) {
 
 TEST_F(SplitGguf, ANameThatContradictsTheMetadataIsAnError) {
   fs::rename(path(0), folder_.path() / "renamed.gguf");
-  EXPECT_MESSAGE(folder_.path() / "renamed.gguf", "another name");
+  EXPECT_CHECKPOINT_MESSAGE(folder_.path() / "renamed.gguf", "another name");
 }
 
 TEST(Checkpoint, AbsurdSplitNumbersAreErrors) {
@@ -123,13 +123,13 @@ TEST(Checkpoint, AbsurdSplitNumbersAreErrors) {
     GgufBuilder file;
     file.number("split.no", number).number("split.count", int64_t{3});
     write_bytes(path, file.bytes());
-    EXPECT_NE(message_of(path), "") << number;
+    EXPECT_NE(checkpoint_message(path), "") << number;
   }
   for (const int64_t count : {INT64_MAX, int64_t{100'000}}) {
     GgufBuilder file;
     file.number("split.no", 0).number("split.count", count);
     write_bytes(path, file.bytes());
-    EXPECT_NE(message_of(path), "") << count;
+    EXPECT_NE(checkpoint_message(path), "") << count;
   }
 }
 
@@ -192,9 +192,9 @@ TEST_F(HuggingFaceFolder, ATensorMustBeInTheShardThatTheIndexNames) {
   write_shard("one.safetensors", {"a"});
   write_shard("two.safetensors", {"b"});
   write_index(R"("a": "one.safetensors", "c": "one.safetensors")");
-  EXPECT_MESSAGE(folder_.path(), "c in one.safetensors");
+  EXPECT_CHECKPOINT_MESSAGE(folder_.path(), "c in one.safetensors");
   write_index(R"("a": "two.safetensors", "b": "one.safetensors")");
-  EXPECT_MESSAGE(folder_.path(), "a in two.safetensors");
+  EXPECT_CHECKPOINT_MESSAGE(folder_.path(), "a in two.safetensors");
 }
 
 TEST_F(HuggingFaceFolder, TheSameTensorInTwoShardsCountsWhereTheIndexSays) {
@@ -207,26 +207,26 @@ TEST_F(HuggingFaceFolder, TheSameTensorInTwoShardsCountsWhereTheIndexSays) {
 }
 
 TEST_F(HuggingFaceFolder, MissingPiecesAreNamed) {
-  EXPECT_MESSAGE(folder_.path(), "folder holds no model");
+  EXPECT_CHECKPOINT_MESSAGE(folder_.path(), "folder holds no model");
   write_index(R"("a": "gone.safetensors")");
-  EXPECT_MESSAGE(folder_.path(), "gone.safetensors");
+  EXPECT_CHECKPOINT_MESSAGE(folder_.path(), "gone.safetensors");
   write_shard("model.safetensors", {"a"});
-  EXPECT_EQ(message_of(folder_.path()), "");  // goes before the index
+  EXPECT_EQ(checkpoint_message(folder_.path()), "");  // goes before the index
   fs::remove(path("config.json"));
-  EXPECT_MESSAGE(folder_.path(), "no config.json");
+  EXPECT_CHECKPOINT_MESSAGE(folder_.path(), "no config.json");
 }
 
 TEST_F(HuggingFaceFolder, BrokenJsonIsNamed) {
   write_shard("model.safetensors", {"a"});
   write_text(path("config.json"), "{");
-  EXPECT_MESSAGE(folder_.path(), "config.json");
+  EXPECT_CHECKPOINT_MESSAGE(folder_.path(), "config.json");
 }
 
 TEST_F(HuggingFaceFolder, IndicesOfManyFilesAreReadInLinearTime) {
   std::string map;
   for (int i = 0; i < 60'000; ++i) map += cat(i > 0 ? ", " : "", '"', i, R"(": "file)", i, R"(.safetensors")");
   write_index(map);
-  EXPECT_MESSAGE(folder_.path(), "file0.safetensors");
+  EXPECT_CHECKPOINT_MESSAGE(folder_.path(), "file0.safetensors");
 }
 
 TEST(Checkpoint, PathsThatAreNothingAreNotFound) {
@@ -242,9 +242,9 @@ TEST(Checkpoint, PathsThatAreNothingAreNotFound) {
 TEST(Checkpoint, AFolderWithSeveralModelsAsksForOne) {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "a.gguf", GgufBuilder().bytes());
-  EXPECT_EQ(message_of(folder.path()), "");
+  EXPECT_EQ(checkpoint_message(folder.path()), "");
   write_bytes(folder.path() / "b.gguf", GgufBuilder().bytes());
-  EXPECT_MESSAGE(folder.path(), "several");
+  EXPECT_CHECKPOINT_MESSAGE(folder.path(), "several");
 }
 
 TEST(Checkpoint, FoldersOfTheGoldensOpen) {

@@ -26,20 +26,20 @@ struct Read {
 };
 
 // The message of the error, or "" where the file is fine.
-std::string message_of(const ByteVector& bytes) {
+std::string gguf_message(const ByteVector& bytes) {
   const Read read(bytes);
   return read.file.ok() ? "" : read.file.error().message();
 }
-std::string message_of(const GgufBuilder& file) { return message_of(file.bytes()); }
+std::string gguf_message(const GgufBuilder& file) { return gguf_message(file.bytes()); }
 ErrorCode code_of(const GgufBuilder& file) {
   const Read read(file.bytes());
   EXPECT_FALSE(read.file.ok());
   return read.file.ok() ? ErrorCode::cancelled : read.file.error().code;
 }
 
-#define EXPECT_MESSAGE(file, part)                                             \
+#define EXPECT_GGUF_MESSAGE(file, part)                                        \
   do {                                                                         \
-    const std::string said = message_of(file);                                 \
+    const std::string said = gguf_message(file);                               \
     EXPECT_NE(said.find(part), std::string::npos) << "said \"" << said << '"'; \
   } while (0)
 
@@ -136,8 +136,8 @@ TEST(Gguf, AskingForTheWrongTypeNamesTheKey) {
 TEST(Gguf, EveryTruncationIsAnError) {
   const ByteVector good = small().bytes();
   for (size_t n = 0; n < good.size(); ++n)
-    ASSERT_NE(message_of(ByteVector(good.begin(), good.begin() + static_cast<ptrdiff_t>(n))), "") << n;
-  ASSERT_EQ(message_of(good), "");
+    ASSERT_NE(gguf_message(ByteVector(good.begin(), good.begin() + static_cast<ptrdiff_t>(n))), "") << n;
+  ASSERT_EQ(gguf_message(good), "");
 }
 
 TEST(Gguf, FlippedBitsNeverHarm) {
@@ -159,16 +159,16 @@ TEST(Gguf, FlippedBitsNeverHarm) {
 }
 
 TEST(Gguf, WrongBytesAtTheStartAreNamed) {
-  EXPECT_MESSAGE(ByteVector(24), "not a GGUF file");
-  EXPECT_MESSAGE(testing::as_vector("GGUF"), "ends inside");
+  EXPECT_GGUF_MESSAGE(ByteVector(24), "not a GGUF file");
+  EXPECT_GGUF_MESSAGE(testing::as_vector("GGUF"), "ends inside");
   GgufBuilder file = small();
   for (const uint32_t version : {0u, 1u, 4u}) {
     file.version = version;
-    EXPECT_MESSAGE(file, "version is not supported");
+    EXPECT_GGUF_MESSAGE(file, "version is not supported");
     EXPECT_EQ(code_of(file), ErrorCode::unsupported);
   }
   file.version = 0x03000000;
-  EXPECT_MESSAGE(file, "byte order");
+  EXPECT_GGUF_MESSAGE(file, "byte order");
   EXPECT_EQ(code_of(file), ErrorCode::unsupported);
 }
 
@@ -177,12 +177,12 @@ TEST(Gguf, AbsurdLengthsOfStringsAndArraysAreErrors) {
   for (const uint64_t length : {uint64_t{100}, uint64_t{1} << 31, uint64_t{1} << 63, UINT64_MAX, UINT64_MAX - 7}) {
     ByteVector text;
     testing::append_number(text, length);
-    EXPECT_MESSAGE(GgufBuilder().pair("key", GgufType::string, text), "larger than the rest");
+    EXPECT_GGUF_MESSAGE(GgufBuilder().pair("key", GgufType::string, text), "larger than the rest");
     for (const GgufType element : {GgufType::u8, GgufType::f64, GgufType::string}) {
       ByteVector array;
       testing::append_number(array, static_cast<uint32_t>(element));
       testing::append_number(array, length);
-      EXPECT_MESSAGE(GgufBuilder().pair("key", GgufType::array, array), "longer than the rest");
+      EXPECT_GGUF_MESSAGE(GgufBuilder().pair("key", GgufType::array, array), "longer than the rest");
     }
   }
   ByteVector key;  // the length of a key
@@ -191,7 +191,7 @@ TEST(Gguf, AbsurdLengthsOfStringsAndArraysAreErrors) {
   ByteVector bytes = file.bytes();
   testing::append_number(bytes, UINT64_MAX);
   bytes.resize(bytes.size() + 16);
-  EXPECT_MESSAGE(bytes, "larger than the rest");
+  EXPECT_GGUF_MESSAGE(bytes, "larger than the rest");
 }
 
 TEST(Gguf, StringsInArraysAreBoundedToo) {
@@ -200,16 +200,16 @@ TEST(Gguf, StringsInArraysAreBoundedToo) {
   testing::append_number(array, uint64_t{2});
   testing::append_number(array, uint64_t{0});
   testing::append_number(array, uint64_t{1} << 40);
-  EXPECT_MESSAGE(GgufBuilder().pair("key", GgufType::array, array), "larger than the rest");
+  EXPECT_GGUF_MESSAGE(GgufBuilder().pair("key", GgufType::array, array), "larger than the rest");
 }
 
 TEST(Gguf, ArraysOfArraysAndUnknownTypesAreErrors) {
   ByteVector array;
   testing::append_number(array, static_cast<uint32_t>(GgufType::array));
   testing::append_number(array, uint64_t{0});
-  EXPECT_MESSAGE(GgufBuilder().pair("key", GgufType::array, array), "arrays of arrays");
-  EXPECT_MESSAGE(GgufBuilder().pair("key", static_cast<GgufType>(13), zeros(8)), "value type is not known");
-  EXPECT_MESSAGE(GgufBuilder().pair("key", static_cast<GgufType>(-1), zeros(8)), "value type is not known");
+  EXPECT_GGUF_MESSAGE(GgufBuilder().pair("key", GgufType::array, array), "arrays of arrays");
+  EXPECT_GGUF_MESSAGE(GgufBuilder().pair("key", static_cast<GgufType>(13), zeros(8)), "value type is not known");
+  EXPECT_GGUF_MESSAGE(GgufBuilder().pair("key", static_cast<GgufType>(-1), zeros(8)), "value type is not known");
 }
 
 // 3: counts in the header.
@@ -221,7 +221,7 @@ TEST(Gguf, AbsurdCountsAreErrorsWithoutAnAllocation) {
     for (const GgufBuilder& file : {pairs, tensors}) {
       const ByteVector bytes = file.bytes();
       const int64_t before = testing::bytes_allocated();
-      EXPECT_NE(message_of(bytes), "") << more;
+      EXPECT_NE(gguf_message(bytes), "") << more;
       EXPECT_LT(testing::bytes_allocated() - before, 64 << 10) << more;
     }
   }
@@ -234,10 +234,10 @@ TEST(Gguf, MorePairsOrTensorsThanAnyModelHasAreErrors) {
     for (int i = 0; i < tensors; ++i) file.tensor(std::to_string(i), DType::i8, {0}, {});
     return file;
   };
-  EXPECT_EQ(message_of(with(8192, 0)), "");
-  EXPECT_MESSAGE(with(8193, 0), "more metadata than the file can hold, or than a limit: expected at most 8192");
-  EXPECT_EQ(message_of(with(0, 65536)), "");
-  EXPECT_MESSAGE(with(0, 65537), "more tensors than the file can hold, or than a limit: expected at most 65536");
+  EXPECT_EQ(gguf_message(with(8192, 0)), "");
+  EXPECT_GGUF_MESSAGE(with(8193, 0), "more metadata than the file can hold, or than a limit: expected at most 8192");
+  EXPECT_EQ(gguf_message(with(0, 65536)), "");
+  EXPECT_GGUF_MESSAGE(with(0, 65537), "more tensors than the file can hold, or than a limit: expected at most 65536");
 }
 
 // 4: dimensions.
@@ -248,16 +248,16 @@ TEST(Gguf, DimensionsThatOverflowAreErrors) {
     return file;
   };
   const int64_t big = int64_t{1} << 32;
-  EXPECT_MESSAGE(with_dims({big, big}), "too large");
-  EXPECT_MESSAGE(with_dims({big, 1, big}), "too large");
-  EXPECT_MESSAGE(with_dims({0, big, big}), "too large");  // in whatever order they are multiplied
-  EXPECT_MESSAGE(with_dims({big, big, 0}), "too large");
-  EXPECT_MESSAGE(with_dims({INT64_MAX, 1, 1, 1}), "too large");  // bytes overflow
-  EXPECT_MESSAGE(with_dims({INT64_MAX / 4, 1}), "beyond the end");
-  EXPECT_MESSAGE(with_dims({-1}), "negative dimension");
-  EXPECT_MESSAGE(with_dims({-1, -6}), "negative dimension");
-  EXPECT_MESSAGE(with_dims({1, 1, 1, 1, 1}), "too many dimensions");
-  EXPECT_EQ(message_of(with_dims({3, 2, 1, 1})), "");
+  EXPECT_GGUF_MESSAGE(with_dims({big, big}), "too large");
+  EXPECT_GGUF_MESSAGE(with_dims({big, 1, big}), "too large");
+  EXPECT_GGUF_MESSAGE(with_dims({0, big, big}), "too large");  // in whatever order they are multiplied
+  EXPECT_GGUF_MESSAGE(with_dims({big, big, 0}), "too large");
+  EXPECT_GGUF_MESSAGE(with_dims({INT64_MAX, 1, 1, 1}), "too large");  // bytes overflow
+  EXPECT_GGUF_MESSAGE(with_dims({INT64_MAX / 4, 1}), "beyond the end");
+  EXPECT_GGUF_MESSAGE(with_dims({-1}), "negative dimension");
+  EXPECT_GGUF_MESSAGE(with_dims({-1, -6}), "negative dimension");
+  EXPECT_GGUF_MESSAGE(with_dims({1, 1, 1, 1, 1}), "too many dimensions");
+  EXPECT_EQ(gguf_message(with_dims({3, 2, 1, 1})), "");
 }
 
 TEST(Gguf, EmptyTensorsAndScalarsAreRead) {
@@ -276,14 +276,14 @@ TEST(Gguf, EmptyTensorsAndScalarsAreRead) {
 TEST(Gguf, TensorsBeyondTheEndAreErrors) {
   GgufBuilder file = small();
   file.records[2].offset = 160;
-  EXPECT_MESSAGE(file, "beyond the end");
+  EXPECT_GGUF_MESSAGE(file, "beyond the end");
   file.records[2].offset = uint64_t{1} << 62;
-  EXPECT_MESSAGE(file, "beyond the end");
+  EXPECT_GGUF_MESSAGE(file, "beyond the end");
   file = small();
   file.records[2].dims = {1 << 20};
-  EXPECT_MESSAGE(file, "beyond the end");
+  EXPECT_GGUF_MESSAGE(file, "beyond the end");
   file.data.clear();
-  EXPECT_MESSAGE(file, "beyond the end");
+  EXPECT_GGUF_MESSAGE(file, "beyond the end");
 }
 
 // 6: type numbers.
@@ -291,19 +291,19 @@ TEST(Gguf, UnknownAndRemovedTypesAreRefusedByName) {
   for (const int32_t type : {4, 5, 9, 15, 31, 32, 33, 36, 37, 38, 1000, -1, INT32_MIN}) {
     GgufBuilder file = small();
     file.records[1].type = type;
-    EXPECT_MESSAGE(file, "second: tensor type is not supported");
+    EXPECT_GGUF_MESSAGE(file, "second: tensor type is not supported");
     EXPECT_EQ(code_of(file), ErrorCode::unsupported);
   }
   GgufBuilder file = small();
   file.records[1].type = 31;
-  EXPECT_MESSAGE(file, "removed from the format");
+  EXPECT_GGUF_MESSAGE(file, "removed from the format");
 }
 
 // 7: whole blocks.
 TEST(Gguf, RowsOfPartialBlocksAreErrors) {
   GgufBuilder file = small();
   file.records[1].dims = {48, 2};
-  EXPECT_MESSAGE(file, "multiple of 32");
+  EXPECT_GGUF_MESSAGE(file, "multiple of 32");
 }
 
 // 8: alignment.
@@ -313,13 +313,13 @@ TEST(Gguf, UnusableAlignmentsAreErrors) {
     file.number("general.alignment", alignment);
     return file;
   };
-  EXPECT_EQ(message_of(with(uint32_t{1})), "");
-  EXPECT_EQ(message_of(with(uint32_t{1} << 20)), "");
-  EXPECT_MESSAGE(with(uint32_t{0}), "alignment is not usable");
-  EXPECT_MESSAGE(with(uint32_t{48}), "alignment is not usable");
-  EXPECT_MESSAGE(with(uint32_t{1} << 21), "alignment is not usable");
-  EXPECT_MESSAGE(with(uint64_t{32}), "alignment is not usable");
-  EXPECT_MESSAGE(with(int32_t{32}), "alignment is not usable");
+  EXPECT_EQ(gguf_message(with(uint32_t{1})), "");
+  EXPECT_EQ(gguf_message(with(uint32_t{1} << 20)), "");
+  EXPECT_GGUF_MESSAGE(with(uint32_t{0}), "alignment is not usable");
+  EXPECT_GGUF_MESSAGE(with(uint32_t{48}), "alignment is not usable");
+  EXPECT_GGUF_MESSAGE(with(uint32_t{1} << 21), "alignment is not usable");
+  EXPECT_GGUF_MESSAGE(with(uint64_t{32}), "alignment is not usable");
+  EXPECT_GGUF_MESSAGE(with(int32_t{32}), "alignment is not usable");
 }
 
 TEST(Gguf, OtherAlignmentsPlaceTensorsAccordingly) {
@@ -340,14 +340,14 @@ TEST(Gguf, OtherAlignmentsPlaceTensorsAccordingly) {
 TEST(Gguf, MisalignedAndOverlappingTensorsAreErrors) {
   GgufBuilder file = small();
   file.records[1].offset += 1;
-  EXPECT_MESSAGE(file, "not aligned");
+  EXPECT_GGUF_MESSAGE(file, "not aligned");
   file.records[1].offset = UINT64_MAX - 31;
-  EXPECT_MESSAGE(file, "not aligned");  // a multiple of 32, but beyond every file
+  EXPECT_GGUF_MESSAGE(file, "not aligned");  // a multiple of 32, but beyond every file
   file = small();
   file.records[2].offset = 64;  // inside the second
-  EXPECT_MESSAGE(file, "overlaps tensor second");
+  EXPECT_GGUF_MESSAGE(file, "overlaps tensor second");
   file.records[2].offset = 0;
-  EXPECT_MESSAGE(file, "overlaps");
+  EXPECT_GGUF_MESSAGE(file, "overlaps");
 }
 
 TEST(Gguf, AnUnusualLayoutIsReadAndRemarked) {
@@ -361,20 +361,20 @@ TEST(Gguf, AnUnusualLayoutIsReadAndRemarked) {
 TEST(Gguf, ThePaddingOfTheLastTensorMayBeMissing) {
   GgufBuilder file;
   file.tensor("a", DType::i8, {3}, testing::as_vector("abc"));
-  EXPECT_EQ(message_of(file), "");
+  EXPECT_EQ(gguf_message(file), "");
 }
 
 // 11: duplicates.
 TEST(Gguf, DuplicateAndEmptyNamesAreErrors) {
-  EXPECT_MESSAGE(GgufBuilder().number("key", 1).number("key", 2), "appears twice");
-  EXPECT_MESSAGE(GgufBuilder().number("", 1), "key is empty");
+  EXPECT_GGUF_MESSAGE(GgufBuilder().number("key", 1).number("key", 2), "appears twice");
+  EXPECT_GGUF_MESSAGE(GgufBuilder().number("", 1), "key is empty");
   GgufBuilder file = small();
   file.records[2].name = "first";
-  EXPECT_MESSAGE(file, "first: tensor name appears twice");
+  EXPECT_GGUF_MESSAGE(file, "first: tensor name appears twice");
   file.records[2].name = std::string(64, 'x');
-  EXPECT_MESSAGE(file, "name is too long");
+  EXPECT_GGUF_MESSAGE(file, "name is too long");
   file.records[2].name = std::string(63, 'x');
-  EXPECT_EQ(message_of(file), "");
+  EXPECT_EQ(gguf_message(file), "");
 }
 
 TEST(Gguf, MemoryIsProportionalToTheFile) {
@@ -398,7 +398,7 @@ TEST(Gguf, MemoryIsProportionalToTheFile) {
 
 TEST(Gguf, MessagesDoNotRepeatALongKey) {
   const std::string key(100'000, 'k');
-  EXPECT_LT(message_of(GgufBuilder().number(key, 1).number(key, 2)).size(), 300u);
+  EXPECT_LT(gguf_message(GgufBuilder().number(key, 1).number(key, 2)).size(), 300u);
 }
 
 TEST(Gguf, FilesOfTheGoldensAreRead) {

@@ -20,7 +20,7 @@ Result<ImportanceMatrix> read(const ByteVector& bytes) {
   return ImportanceMatrix::read(*memory_source("imatrix", bytes));
 }
 
-GgufBuilder small() {
+GgufBuilder small_imatrix() {
   GgufBuilder file;
   const std::vector<std::string> texts = {"one.txt", "two.txt"};
   file.text("general.type", "imatrix").texts("imatrix.datasets", texts);
@@ -65,7 +65,7 @@ std::vector<float> importance(const ImportanceMatrix& matrix, const TensorInfo& 
 }
 
 TEST(Importance, ReadsTheNewForm) {
-  const Result<ImportanceMatrix> matrix = read(small().bytes());
+  const Result<ImportanceMatrix> matrix = read(small_imatrix().bytes());
   ASSERT_OK(matrix);
   EXPECT_EQ(matrix->datasets, (std::vector<std::string>{"one.txt", "two.txt"}));
   EXPECT_EQ(matrix->chunk_count, 7);
@@ -92,7 +92,7 @@ TEST(Importance, ReadsTheLegacyForm) {
 
 TEST(Importance, WhatIsWrittenReadsBackInBothForms) {
   const testing::TemporaryFolder folder;
-  const ImportanceMatrix matrix = *read(small().bytes());
+  const ImportanceMatrix matrix = *read(small_imatrix().bytes());
   for (const auto format : {ImportanceMatrix::Format::gguf, ImportanceMatrix::Format::legacy}) {
     const auto path = folder.path() / (format == ImportanceMatrix::Format::gguf ? "imatrix.gguf" : "imatrix.dat");
     ASSERT_OK(matrix.write(path, format));
@@ -114,8 +114,8 @@ TEST(Importance, AddsUpBothForms) {
   const ImportanceMatrix same = *sum;
   ASSERT_OK(sum->add(same));
   EXPECT_EQ(importance(*sum, tensor("blk.0.attn_q.weight", {8, 3})), (std::vector<float>{0.5, 1, 2}));
-  ImportanceMatrix other = *read(small().bytes());
-  ASSERT_OK(other.add(*read(small().bytes())));
+  ImportanceMatrix other = *read(small_imatrix().bytes());
+  ASSERT_OK(other.add(*read(small_imatrix().bytes())));
   EXPECT_EQ(other.entries["blk.0.ffn_down_exps.weight"].counts, (std::vector<float>{4, 0}));
   EXPECT_EQ(other.chunk_count, 14);
   ASSERT_OK(other.add(same));  // one count for all experts meets one for each
@@ -123,7 +123,7 @@ TEST(Importance, AddsUpBothForms) {
 }
 
 TEST(Importance, RefusesAnotherModel) {
-  ImportanceMatrix matrix = *read(small().bytes());
+  ImportanceMatrix matrix = *read(small_imatrix().bytes());
   EXPECT_EQ(matrix.importance(tensor("blk.0.attn_q.weight", {8, 4})).error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(matrix.importance(tensor("blk.0.ffn_down_exps.weight", {4, 8, 1})).error().code,
             ErrorCode::invalid_argument);
@@ -144,7 +144,7 @@ TEST(Importance, RefusesWhatIsWrong) {
   GgufBuilder lonely;
   lonely.tensor("a.in_sum2", DType::f32, {1}, floats_as_bytes(std::vector<float>{1}));
   EXPECT_EQ(code(lonely.bytes()), "corrupt");
-  GgufBuilder nan = small();
+  GgufBuilder nan = small_imatrix();
   nan.tensor("b.in_sum2", DType::f32, {1}, floats_as_bytes(std::vector<float>{std::nanf("")}));
   nan.tensor("b.counts", DType::f32, {1}, floats_as_bytes(std::vector<float>{1}));
   EXPECT_EQ(code(nan.bytes()), "corrupt");

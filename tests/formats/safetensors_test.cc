@@ -15,18 +15,18 @@ namespace {
 using testing::ByteVector;
 using testing::SafetensorsBuilder;
 
-std::string message_of(const ByteVector& bytes) {
+std::string safetensors_message(const ByteVector& bytes) {
   const auto source = memory_source("test.safetensors", bytes);
   const Result<std::vector<TensorInfo>> tensors = read_safetensors(*source);
   return tensors.ok() ? "" : tensors.error().message();
 }
-std::string message_of(std::string_view header, size_t data_bytes = 0) {
-  return message_of(SafetensorsBuilder::file(header, ByteVector(data_bytes)));
+std::string safetensors_message(std::string_view header, size_t data_bytes = 0) {
+  return safetensors_message(SafetensorsBuilder::file(header, ByteVector(data_bytes)));
 }
 
-#define EXPECT_MESSAGE(part, ...)                                              \
+#define EXPECT_SAFETENSORS_MESSAGE(part, ...)                                  \
   do {                                                                         \
-    const std::string said = message_of(__VA_ARGS__);                          \
+    const std::string said = safetensors_message(__VA_ARGS__);                 \
     EXPECT_NE(said.find(part), std::string::npos) << "said \"" << said << '"'; \
   } while (0)
 
@@ -35,7 +35,7 @@ std::string one(std::string_view dtype, std::string_view shape, std::string_view
   return cat(R"({"w": {"dtype": ")", dtype, R"(", "shape": )", shape, R"(, "data_offsets": )", offsets, "}}");
 }
 
-SafetensorsBuilder small() {
+SafetensorsBuilder small_file() {
   SafetensorsBuilder file;
   const std::array<float, 6> values{1, 2, 3, 4, 5, 6};
   file.floats("matrix", {2, 3}, values);
@@ -46,7 +46,7 @@ SafetensorsBuilder small() {
 }
 
 TEST(Safetensors, ReadsTensorsInPlace) {
-  const ByteVector bytes = small().bytes();
+  const ByteVector bytes = small_file().bytes();
   const auto source = memory_source("test", bytes);
   const Result<std::vector<TensorInfo>> tensors = read_safetensors(*source);
   ASSERT_OK(tensors);
@@ -63,20 +63,20 @@ TEST(Safetensors, ReadsTensorsInPlace) {
 }
 
 TEST(Safetensors, MetadataAndPaddingOfTheHeaderAreAllowed) {
-  EXPECT_EQ(message_of(R"({"__metadata__": {"format": "pt"}}   )"), "");
-  EXPECT_EQ(message_of("{}"), "");
-  EXPECT_EQ(message_of(one("F32", "[2]", "[0, 8]"), 8), "");
+  EXPECT_EQ(safetensors_message(R"({"__metadata__": {"format": "pt"}}   )"), "");
+  EXPECT_EQ(safetensors_message("{}"), "");
+  EXPECT_EQ(safetensors_message(one("F32", "[2]", "[0, 8]"), 8), "");
 }
 
 TEST(Safetensors, EveryTruncationIsAnError) {
-  const ByteVector good = small().bytes();
+  const ByteVector good = small_file().bytes();
   for (size_t n = 0; n < good.size(); ++n)
-    ASSERT_NE(message_of(ByteVector(good.begin(), good.begin() + static_cast<ptrdiff_t>(n))), "") << n;
-  ASSERT_EQ(message_of(good), "");
+    ASSERT_NE(safetensors_message(ByteVector(good.begin(), good.begin() + static_cast<ptrdiff_t>(n))), "") << n;
+  ASSERT_EQ(safetensors_message(good), "");
 }
 
 TEST(Safetensors, FlippedBitsNeverHarm) {
-  const ByteVector good = small().bytes();
+  const ByteVector good = small_file().bytes();
   for (size_t bit = 0; bit < good.size() * 8; ++bit) {
     ByteVector bad = good;
     bad[bit / 8] ^= std::byte{1} << (bit % 8);
@@ -94,41 +94,41 @@ TEST(Safetensors, HeaderLengthIsBoundedByFileAndFormat) {
     testing::append_number(bytes, length);
     bytes.resize(10, std::byte{' '});
     const int64_t before = testing::bytes_allocated();
-    EXPECT_MESSAGE("larger than the file or the format allow", bytes);
+    EXPECT_SAFETENSORS_MESSAGE("larger than the file or the format allow", bytes);
     EXPECT_LT(testing::bytes_allocated() - before, 16 << 10);
   }
 }
 
 TEST(Safetensors, HeaderMustBeAnObjectOfValidJson) {
-  EXPECT_MESSAGE("not a safetensors file", "[]");
-  EXPECT_MESSAGE("not a safetensors file", " {}");
-  EXPECT_MESSAGE("not a safetensors file", "");
-  EXPECT_NE(message_of("{\"a\": }"), "");
-  EXPECT_NE(message_of("{\"a\xff\": {}}"), "");
-  EXPECT_NE(message_of("{} x"), "");
-  EXPECT_NE(message_of(R"({"w": {"dtype": [[[[[[[]]]]]]]}})"), "");  // too deep
+  EXPECT_SAFETENSORS_MESSAGE("not a safetensors file", "[]");
+  EXPECT_SAFETENSORS_MESSAGE("not a safetensors file", " {}");
+  EXPECT_SAFETENSORS_MESSAGE("not a safetensors file", "");
+  EXPECT_NE(safetensors_message("{\"a\": }"), "");
+  EXPECT_NE(safetensors_message("{\"a\xff\": {}}"), "");
+  EXPECT_NE(safetensors_message("{} x"), "");
+  EXPECT_NE(safetensors_message(R"({"w": {"dtype": [[[[[[[]]]]]]]}})"), "");  // too deep
 }
 
 TEST(Safetensors, DuplicateNamesAreErrors) {
-  EXPECT_NE(message_of(R"({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
+  EXPECT_NE(safetensors_message(R"({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
                            "w": {"dtype": "U8", "shape": [1], "data_offsets": [1, 2]}})",
-                       2),
+                                2),
             "");
 }
 
 TEST(Safetensors, EntriesMustSayTypeShapeAndOffsets) {
-  EXPECT_MESSAGE("has no dtype", R"({"w": {}})");
-  EXPECT_MESSAGE("has no dtype", R"({"w": 3})");
-  EXPECT_MESSAGE("has no dtype", R"({"w": {"dtype": 1}})");
-  EXPECT_MESSAGE("has no shape", R"({"w": {"dtype": "F32"}})");
-  EXPECT_MESSAGE("has no data_offsets", R"({"w": {"dtype": "F32", "shape": [0]}})");
-  EXPECT_MESSAGE("else than integers", one("F32", "[2.0]", "[0, 8]"), 8);
-  EXPECT_MESSAGE("else than integers", one("F32", "[-2]", "[0, 8]"), 8);
-  EXPECT_MESSAGE("else than integers", one("F32", R"(["2"])", "[0, 8]"), 8);
-  EXPECT_MESSAGE("else than integers", one("F32", "[2e0]", "[0, 8]"), 8);
-  EXPECT_MESSAGE("not a range", one("F32", "[2]", "[8]"), 8);
-  EXPECT_MESSAGE("not a range", one("F32", "[2]", "[8, 0]"), 8);
-  EXPECT_MESSAGE("not a range", one("F32", "[2]", "[0, 4, 8]"), 8);
+  EXPECT_SAFETENSORS_MESSAGE("has no dtype", R"({"w": {}})");
+  EXPECT_SAFETENSORS_MESSAGE("has no dtype", R"({"w": 3})");
+  EXPECT_SAFETENSORS_MESSAGE("has no dtype", R"({"w": {"dtype": 1}})");
+  EXPECT_SAFETENSORS_MESSAGE("has no shape", R"({"w": {"dtype": "F32"}})");
+  EXPECT_SAFETENSORS_MESSAGE("has no data_offsets", R"({"w": {"dtype": "F32", "shape": [0]}})");
+  EXPECT_SAFETENSORS_MESSAGE("else than integers", one("F32", "[2.0]", "[0, 8]"), 8);
+  EXPECT_SAFETENSORS_MESSAGE("else than integers", one("F32", "[-2]", "[0, 8]"), 8);
+  EXPECT_SAFETENSORS_MESSAGE("else than integers", one("F32", R"(["2"])", "[0, 8]"), 8);
+  EXPECT_SAFETENSORS_MESSAGE("else than integers", one("F32", "[2e0]", "[0, 8]"), 8);
+  EXPECT_SAFETENSORS_MESSAGE("not a range", one("F32", "[2]", "[8]"), 8);
+  EXPECT_SAFETENSORS_MESSAGE("not a range", one("F32", "[2]", "[8, 0]"), 8);
+  EXPECT_SAFETENSORS_MESSAGE("not a range", one("F32", "[2]", "[0, 4, 8]"), 8);
 }
 
 TEST(Safetensors, UnknownTypesAreRefusedByName) {
@@ -143,13 +143,13 @@ TEST(Safetensors, UnknownTypesAreRefusedByName) {
 }
 
 TEST(Safetensors, SizesMustFollowFromShapeAndType) {
-  EXPECT_MESSAGE("does not follow", one("F32", "[2]", "[0, 7]"), 7);
-  EXPECT_MESSAGE("does not follow", one("F32", "[3]", "[0, 8]"), 8);
-  EXPECT_MESSAGE("too large", one("F32", "[4611686018427387904, 4]", "[0, 8]"), 8);
-  EXPECT_MESSAGE("too large", one("F32", "[9223372036854775807]", "[0, 8]"), 8);
-  EXPECT_MESSAGE("too large", one("F32", "[0, 4611686018427387904, 4]", "[0, 0]"), 0);
-  EXPECT_MESSAGE("beyond the end", one("F32", "[2]", "[0, 8]"), 7);
-  EXPECT_MESSAGE("beyond the end", one("U8", "[9223372036854775807]", "[0, 9223372036854775807]"), 8);
+  EXPECT_SAFETENSORS_MESSAGE("does not follow", one("F32", "[2]", "[0, 7]"), 7);
+  EXPECT_SAFETENSORS_MESSAGE("does not follow", one("F32", "[3]", "[0, 8]"), 8);
+  EXPECT_SAFETENSORS_MESSAGE("too large", one("F32", "[4611686018427387904, 4]", "[0, 8]"), 8);
+  EXPECT_SAFETENSORS_MESSAGE("too large", one("F32", "[9223372036854775807]", "[0, 8]"), 8);
+  EXPECT_SAFETENSORS_MESSAGE("too large", one("F32", "[0, 4611686018427387904, 4]", "[0, 0]"), 0);
+  EXPECT_SAFETENSORS_MESSAGE("beyond the end", one("F32", "[2]", "[0, 8]"), 7);
+  EXPECT_SAFETENSORS_MESSAGE("beyond the end", one("U8", "[9223372036854775807]", "[0, 9223372036854775807]"), 8);
 }
 
 TEST(Safetensors, TensorsMustTileTheData) {
@@ -157,12 +157,12 @@ TEST(Safetensors, TensorsMustTileTheData) {
     return cat(R"({"a": {"dtype": "U8", "shape": [4], "data_offsets": )", a,
                R"(}, "b": {"dtype": "U8", "shape": [4], "data_offsets": )", b, "}}");
   };
-  EXPECT_EQ(message_of(two("[4, 8]", "[0, 4]"), 8), "");
-  EXPECT_MESSAGE("overlaps", two("[0, 4]", "[0, 4]"), 4);
-  EXPECT_MESSAGE("overlaps", two("[0, 4]", "[2, 6]"), 6);
-  EXPECT_MESSAGE("hole", two("[0, 4]", "[5, 9]"), 9);
-  EXPECT_MESSAGE("hole", two("[1, 5]", "[5, 9]"), 9);
-  EXPECT_MESSAGE("behind the last tensor", two("[0, 4]", "[4, 8]"), 9);
+  EXPECT_EQ(safetensors_message(two("[4, 8]", "[0, 4]"), 8), "");
+  EXPECT_SAFETENSORS_MESSAGE("overlaps", two("[0, 4]", "[0, 4]"), 4);
+  EXPECT_SAFETENSORS_MESSAGE("overlaps", two("[0, 4]", "[2, 6]"), 6);
+  EXPECT_SAFETENSORS_MESSAGE("hole", two("[0, 4]", "[5, 9]"), 9);
+  EXPECT_SAFETENSORS_MESSAGE("hole", two("[1, 5]", "[5, 9]"), 9);
+  EXPECT_SAFETENSORS_MESSAGE("behind the last tensor", two("[0, 4]", "[4, 8]"), 9);
 }
 
 TEST(Safetensors, MemoryIsProportionalToTheFile) {

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "hub/inventory.h"
+#include "hub/values.h"
 #include "support/expect.h"
 #include "support/paths.h"
 
@@ -15,15 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kRepo = "owner/repo";
-const std::string kFirst(40, '1'), kSecond(40, '2');
-const std::string kBlob = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";  // SHA-256 of "abc"
-const auto kStop = [] { return false; };
-
-void write(const fs::path& path, const std::string& text) {
-  fs::create_directories(path.parent_path());
-  std::ofstream(path, std::ios::binary) << text;
-}
-std::string contents(const fs::path& path) { return read_file(path, 1 << 20).value(); }
+using facet::testing::contents;
 
 class CacheTest : public ::testing::Test {
  protected:

@@ -9,6 +9,7 @@
 #include "hub/http.h"
 #include "hub/partial_file.h"
 #include "hub/retry.h"
+#include "hub/values.h"
 #include "support/expect.h"
 #include "support/paths.h"
 
@@ -17,14 +18,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::string kFirst(40, '1');
-const std::string kBlob = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";  // SHA-256 of "abc"
 const auto kGoOn = [] { return true; };
-const auto kStop = [] { return false; };
 const auto kReadOn = [](int64_t) { return true; };
 
-void write(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
-std::string contents(const fs::path& path) { return read_file(path, 1 << 20).value(); }
+using facet::testing::contents;
 
 TEST(Digest, NamesBlobsAsGitAndLfsDo) {
   Digest large(kBlob, 3);

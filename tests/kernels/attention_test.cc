@@ -10,6 +10,7 @@
 
 #include "kernels/kv_layout.h"
 #include "kernels/table.h"
+#include "kernels/values.h"
 #include "support/kernel_tables.h"
 #include "support/random_row.h"
 #include "tensor/half.h"
@@ -19,10 +20,6 @@ namespace {
 
 using testing::random_row;
 
-constexpr double kUnit = 0x1p-24;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr int64_t kHeadDims[] = {1, 7, 8, 16, 31, 32, 48, 72, 256, 512};
 constexpr SoftmaxState kEmpty{.max = -kInfinity, .sum = 0};
 
 // A sum of products in double, and of their magnitudes, which bounds what rounding does to it.
@@ -56,7 +53,7 @@ struct Block {
 
 // Calls check(table, kv, head_dim) for all tables, float storage types and head widths.
 template <class Check>
-void everywhere(const Check& check) {
+void for_every_head(const Check& check) {
   for (const Table& table : testing::kernel_tables()) {
     for (const KvType& kv : table.kv_types) {
       if (kv.type == DType::i8) continue;
@@ -77,7 +74,7 @@ TEST(AttentionKernels, StoreEveryTypeOfCache) {
 }
 
 TEST(AttentionKernels, GiveBackWhatWasStored) {
-  everywhere([](const Table&, const KvType& kv, int64_t d) {
+  for_every_head([](const Table&, const KvType& kv, int64_t d) {
     const Block k(kv, d, true, 100), v(kv, d, false, 200);
     std::vector<float> row(static_cast<size_t>(d));
     for (int position = 0; position < kKvBlockKeys; ++position) {
@@ -91,7 +88,7 @@ TEST(AttentionKernels, GiveBackWhatWasStored) {
 }
 
 TEST(AttentionKernels, ScoreEveryKey) {
-  everywhere([](const Table& table, const KvType& kv, int64_t d) {
+  for_every_head([](const Table& table, const KvType& kv, int64_t d) {
     const Block k(kv, d, true, 300);
     for (int64_t n : {0, 1, 2, 3, 7, 8, 13, 32}) {
       if (testing::is_emulated(table) && n > 13) continue;
@@ -115,7 +112,7 @@ TEST(AttentionKernels, ScoreEveryKey) {
 }
 
 TEST(AttentionKernels, AddWeightedValues) {
-  everywhere([](const Table& table, const KvType& kv, int64_t d) {
+  for_every_head([](const Table& table, const KvType& kv, int64_t d) {
     const Block v(kv, d, false, 500);
     for (int64_t n : {0, 1, 2, 3, 7, 8, 13}) {
       const int64_t stride = d + 3;
@@ -150,7 +147,7 @@ std::vector<uint16_t> rounded(const std::vector<float>& values) {
 // Products of bf16 in twos: exact sums of rounded factors, within the rounding of the sums.
 TEST(AttentionKernels, MultiplyPairsOfBf16) {
   bool some = false;
-  everywhere([&](const Table& table, const KvType& kv, int64_t d) {
+  for_every_head([&](const Table& table, const KvType& kv, int64_t d) {
     EXPECT_EQ(kv.scores_bf16 == nullptr, kv.accumulate_bf16 == nullptr);
     EXPECT_EQ(kv.scores_bf16 != nullptr, table.isa == Isa::avx512 && kv.type == DType::bf16);
     if (kv.scores_bf16 == nullptr) return;
@@ -194,7 +191,7 @@ TEST(AttentionKernels, MultiplyPairsOfBf16) {
 }
 
 TEST(AttentionKernels, GiveAQueryTheSameBitsInEveryTile) {
-  everywhere([](const Table&, const KvType& kv, int64_t d) {
+  for_every_head([](const Table&, const KvType& kv, int64_t d) {
     const int64_t n = 13;
     const Block k(kv, d, true, 800), v(kv, d, false, 900);
     const std::vector<float> q = random_row(n * d, 3, 1000);

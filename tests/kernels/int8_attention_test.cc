@@ -10,6 +10,7 @@
 
 #include "kernels/kv_layout.h"
 #include "kernels/table.h"
+#include "kernels/values.h"
 #include "support/kernel_tables.h"
 #include "support/random_row.h"
 
@@ -17,11 +18,6 @@ namespace facet::kernels {
 namespace {
 
 using testing::random_row;
-
-constexpr double kUnit = 0x1p-24;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr int64_t kHeadDims[] = {1, 7, 8, 16, 31, 32, 48, 72, 256, 512};
 
 const KvType& int8_of(const Table& table) { return *table.kv(DType::i8); }
 
@@ -86,7 +82,7 @@ std::vector<float> weights(int64_t n, uint64_t seed) {
 
 // Calls check(table, head_dim) for all tables and head widths.
 template <class Check>
-void everywhere(const Check& check) {
+void for_every_int8_head(const Check& check) {
   for (const Table& table : testing::kernel_tables()) {
     for (const int64_t d : kHeadDims) {
       SCOPED_TRACE(::testing::Message() << name(table.isa) << (testing::is_emulated(table) ? " emulated" : "")
@@ -94,10 +90,6 @@ void everywhere(const Check& check) {
       check(table, d);
     }
   }
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return std::ranges::equal(std::as_bytes(std::span(a)), std::as_bytes(std::span(b)));
 }
 
 TEST(Int8Attention, StoresEveryRowWithinHalfOfItsStep) {
@@ -160,7 +152,7 @@ TEST(Int8Attention, HasZerosThatAreZero) {
 
 // A query's codes are 2^-15 of its largest value apart, at worst 2^-12 (the widest heads): half of that times Σ|key|.
 TEST(Int8Attention, ScoresEveryKeyWithinTheStepOfTheQuery) {
-  everywhere([](const Table& table, int64_t d) {
+  for_every_int8_head([](const Table& table, int64_t d) {
     if (testing::is_emulated(table) && d > 72) return;
     const Blocks blocks(d, 400);
     const std::vector<float> q = random_row(3 * d, 3, 500), scores = scores_of(table, q, blocks, 0.25f);
@@ -184,7 +176,7 @@ TEST(Int8Attention, ScoresEveryKeyWithinTheStepOfTheQuery) {
 
 // A weight is off by half of 1/32767 of the largest weight of its block.
 TEST(Int8Attention, AddsWeightedValuesWithinTheStepOfTheWeights) {
-  everywhere([](const Table& table, int64_t d) {
+  for_every_int8_head([](const Table& table, int64_t d) {
     if (testing::is_emulated(table) && d > 72) return;
     const Blocks blocks(d, 600);
     const std::vector<float> p = weights(3, 700), before = random_row(3 * (d + 3), 1, 800);
@@ -217,7 +209,7 @@ TEST(Int8Attention, AddsWeightedValuesWithinTheStepOfTheWeights) {
 // Every number of queries takes other tiles; the scalar tier has none.
 TEST(Int8Attention, GivesTheScalarBitsOnEveryTierAndInEveryTile) {
   const Table& scalar = usable_tables().front();
-  everywhere([&](const Table& table, int64_t d) {
+  for_every_int8_head([&](const Table& table, int64_t d) {
     const Blocks blocks(d, 900);
     for (const int64_t n : {0, 1, 2, 3, 4, 5, 7, 8, 13, 33}) {
       if (d > 72 && n != 7 && n != 13) continue;

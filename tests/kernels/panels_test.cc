@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "kernels/panel_data.h"
 #include "kernels/panel_layout.h"
+#include "kernels/values.h"
 #include "support/kernel_tables.h"
 #include "tensor/quant_blocks.h"
 
@@ -42,10 +43,6 @@ std::vector<std::byte> packed(const PanelType& type, const std::vector<std::byte
   std::vector<std::byte> panel(static_cast<size_t>(type.panel_bytes(cols)), std::byte{0x5A});
   type.pack(panel.data(), rows.data(), row_bytes(type.type, cols), n_rows, cols);
   return panel;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 constexpr int64_t kStride = 19;  // of outputs: larger than a panel, so that stray writes show

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/table.h"
+#include "kernels/values.h"
 #include "support/kernel_tables.h"
 #include "support/random_row.h"
 #include "tensor/half.h"
@@ -19,14 +20,12 @@ namespace {
 
 using testing::random_row;
 
-constexpr double kUnit = 0x1p-24;
 constexpr double kTiny = 0x1p-149;  // rounding among the subnormals
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kLengths[] = {0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 255, 4099};
 
 // Calls check(table, n, offset) for all tables, lengths and a few alignments.
 template <class Check>
-void everywhere(const Check& check) {
+void for_every_length(const Check& check) {
   for (const Table& table : testing::kernel_tables()) {
     for (int64_t n : kLengths) {
       SCOPED_TRACE(::testing::Message() << name(table.isa) << (testing::is_emulated(table) ? " emulated" : "")
@@ -59,7 +58,7 @@ class Row {
 };
 
 TEST(Rows, HadamardTurnsEveryBlockBySylvestersMatrix) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     if (n > 300) n = 512 + 40;
     const std::vector<float> x = random_row(n, 4, 7);
     Row y(x);
@@ -88,7 +87,7 @@ TEST(Rows, HadamardTurnsEveryBlockBySylvestersMatrix) {
 }
 
 TEST(Rows, RmsNormIsAccurateForAnyLength) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     for (const bool weighted : {true, false}) {
       const std::vector<float> x = random_row(n, 30, 1), w = random_row(n, 2, 2);
       Row y(n), from(x, 1);
@@ -118,7 +117,7 @@ double gelu(double g) {
 }
 
 TEST(Rows, GeluIsAccurateRelativeToItsValue) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     std::vector<float> gate = random_row(n, 12, 3);
     const std::vector<float> up = random_row(n, 3, 4);
     if (n > 8) std::copy_n(std::vector<float>{0, -0.0f, 1e-30f, 1e30f, -1e30f, 1e-6f, -11.5f, 40}.data(), 8, &gate[0]);
@@ -142,7 +141,7 @@ TEST(Rows, GeluShowsNaN) {
 }
 
 TEST(Rows, SoftcapIsAccurateNearZeroAndFlatFarAway) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     std::vector<float> x = random_row(n, 100, 5);
     if (n > 8)
       std::copy_n(std::vector<float>{0, 1e-20f, -1e-5f, 0.3f, -15, 1e10f, -kInfinity, kInfinity}.data(), 8, &x[0]);
@@ -157,7 +156,7 @@ TEST(Rows, SoftcapIsAccurateNearZeroAndFlatFarAway) {
 }
 
 TEST(Rows, BlockMaximaAreTheLargestOf64AndShowNaN) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     std::vector<float> x = random_row(n, 100, 21);
     for (size_t i = 70; i < x.size(); i += 90) x[i] = i % 4 == 0 ? std::numeric_limits<float>::quiet_NaN() : kInfinity;
     if (n > 200) std::fill_n(x.begin() + 128, 64, -kInfinity);
@@ -202,7 +201,7 @@ TEST(Rows, TotalWeightHasTheSameBitsInEveryTier) {
 }
 
 TEST(Rows, SoftmaxMatchesDoubleArithmetic) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     for (const float size : {0.0f, 1.0f, 50.0f, 1e30f}) {
       std::vector<float> x = random_row(n, size, 6);
       if (n > 8) x[3] = -kInfinity;
@@ -247,7 +246,7 @@ TEST(Rows, ExpIsWithinTwoUlp) {
 }
 
 TEST(Rows, LogSumExpMatchesDoubleArithmetic) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     for (const float size : {0.0f, 1.0f, 50.0f}) {
       const std::vector<float> x = random_row(n, size, 7);
       double max = -HUGE_VAL, sum = 0;
@@ -270,7 +269,7 @@ TEST(Rows, LogSumExpOfImpossibleLogitsIsMinusInfinity) {
 }
 
 TEST(Rows, RopeRotatesPairsHalfAHeadApart) {
-  everywhere([](const Table& table, int64_t any) {
+  for_every_length([](const Table& table, int64_t any) {
     const int64_t half = any, n = 2 * half;
     const std::vector<float> x = random_row(n, 5, 8), angle = random_row(half, 3, 9);
     std::vector<float> cosine, sine;
@@ -288,7 +287,7 @@ TEST(Rows, RopeRotatesPairsHalfAHeadApart) {
 }
 
 TEST(Rows, ElementwiseWorkRoundsOnce) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     const std::vector<float> a = random_row(n, 3, 10), b = random_row(n, 5, 11);
     Row sum(a), fused(a), scaled(a), product(a);
     table.add(sum.data(), b.data(), n);
@@ -305,7 +304,7 @@ TEST(Rows, ElementwiseWorkRoundsOnce) {
 }
 
 TEST(Rows, DotAddsInDouble) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     const std::vector<float> a = random_row(n, 3, 12), b = random_row(n, 5, 13);
     double sum = 0, size = 0;
     for (size_t i = 0; i < a.size(); ++i) {
@@ -332,7 +331,7 @@ struct Quantised {
 };
 
 TEST(Rows, QuantisedCodesAreTheSameOnEveryTier) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     for (const float size : {1.0f, 1e-44f, 1e30f, 0.0f}) {
       std::vector<float> x = random_row(n, size, 14);
       if (n > 20) x[17] = 0.5f * size, x[18] = -size;
@@ -346,7 +345,7 @@ TEST(Rows, QuantisedCodesAreTheSameOnEveryTier) {
 }
 
 TEST(Rows, CodesAreNearestAndPaddedWithZeros) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     const std::vector<float> x = random_row(n, 4, 15);
     const Quantised q(table, x);
     EXPECT_EQ(q.codes.back(), 99) << "written behind the codes";
@@ -393,7 +392,7 @@ TEST(Rows, AValueThatIsNotFiniteReachesTheScale) {
 }
 
 TEST(Rows, Bf16RoundsToNearestEven) {
-  everywhere([](const Table& table, int64_t n) {
+  for_every_length([](const Table& table, int64_t n) {
     std::vector<float> x = random_row(n, 7, 17);
     const uint32_t special[] = {0x7f800000, 0x7fc00001, 0x7f800001, 0xffffffff, 0x00000001, 0x00008000,
                                 0x00018000, 0x3f808000, 0x3f818000, 0x7f7fffff, 0x80000000, 0xff7f8000};

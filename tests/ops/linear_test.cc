@@ -213,22 +213,23 @@ TEST(Linear, ShowsObserversItsInputAndItsOutput) {
 }
 
 TEST(Linear, AnOperandsRowsComeHomeInEveryForm) {
-  constexpr int64_t kWidth = 40;  // one block and a part of another
+  constexpr int64_t kOperandWidth = 40;  // one block and a part of another
   const kernels::Table& table = kernels::best_table();
   OpsContext on(table, Arithmetic::fast);
-  const std::vector<float> x = testing::random_floats(2 * kWidth, 21);
-  Operand operand = *Operand::allocate(2, kWidth, kernels::kFormQ8 | kernels::kFormBf16);
-  prepare(on.ctx, operand, Mat<const float>(x.data(), 2, kWidth));
+  const std::vector<float> x = testing::random_floats(2 * kOperandWidth, 21);
+  Operand operand = *Operand::allocate(2, kOperandWidth, kernels::kFormQ8 | kernels::kFormBf16);
+  prepare(on.ctx, operand, Mat<const float>(x.data(), 2, kOperandWidth));
   EXPECT_EQ(operand.forms(), kernels::kFormQ8 | kernels::kFormBf16);
 
   std::vector<int8_t> expected_codes(64), codes(64);
-  std::vector<float> expected_scales(2), scales(2), values(kWidth);
+  std::vector<float> expected_scales(2), scales(2), values(kOperandWidth);
   std::vector<int32_t> expected_sums(4), sums(4);
-  std::vector<uint16_t> expected_bf16(kWidth), bf16(kWidth);
-  table.quantize_q8(expected_codes.data(), expected_scales.data(), expected_sums.data(), x.data() + kWidth, kWidth);
-  table.round_bf16(expected_bf16.data(), x.data() + kWidth, kWidth);
+  std::vector<uint16_t> expected_bf16(kOperandWidth), bf16(kOperandWidth);
+  table.quantize_q8(expected_codes.data(), expected_scales.data(), expected_sums.data(), x.data() + kOperandWidth,
+                    kOperandWidth);
+  table.round_bf16(expected_bf16.data(), x.data() + kOperandWidth, kOperandWidth);
   read({.f32 = values, .codes = codes, .scales = scales, .sums = sums, .bf16 = bf16}, operand, 1);
-  EXPECT_EQ(values, std::vector<float>(x.begin() + kWidth, x.end()));
+  EXPECT_EQ(values, std::vector<float>(x.begin() + kOperandWidth, x.end()));
   EXPECT_EQ(codes, expected_codes);
   EXPECT_EQ(scales, expected_scales);
   EXPECT_EQ(sums, expected_sums);

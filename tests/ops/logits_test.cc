@@ -22,18 +22,18 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 TEST(Head, EqualsLinearAndKnowsTheLargestOfEveryBlock) {
-  constexpr int64_t kCols = 64;
+  constexpr int64_t kHeadWidth = 64;
   for (const kernels::Table& table : testing::kernel_tables()) {
     for (const int64_t vocab : {17, 64, 65, 130, 1000}) {
       for (const int64_t rows : {1, 3, 100}) {
         if (testing::is_emulated(table) && rows * vocab > 5000) continue;
-        const PackedLinear head_linear = testing::random_linear(table, DType::q4_0, 1, vocab, kCols, 1);
+        const PackedLinear head_linear = testing::random_linear(table, DType::q4_0, 1, vocab, kHeadWidth, 1);
         const Linear* const linears[] = {&head_linear.linear};
         for (const int n_threads : {1, 2}) {
           OpsContext on(table, Arithmetic::fast, n_threads);
-          const std::vector<float> x = testing::random_floats(rows * kCols, 2);
-          Operand operand = *Operand::allocate(rows, kCols, forms_read_by(on.ctx, linears));
-          prepare(on.ctx, operand, Mat<const float>(x.data(), rows, kCols));
+          const std::vector<float> x = testing::random_floats(rows * kHeadWidth, 2);
+          Operand operand = *Operand::allocate(rows, kHeadWidth, forms_read_by(on.ctx, linears));
+          prepare(on.ctx, operand, Mat<const float>(x.data(), rows, kHeadWidth));
           std::vector<float> expected(static_cast<size_t>(rows * vocab)), found = expected;
           std::vector<float> maxima(static_cast<size_t>(rows * logit_blocks(vocab)));
           linear(on.ctx, Mat<float>(expected.data(), rows, vocab), operand, head_linear.linear, {});
@@ -73,23 +73,23 @@ TEST(Head, ShowsObserversWhatAnyLinearShows) {
       read(outputs, output.values);
     }
   };
-  constexpr int64_t kRows = 3, kVocab = 100, kCols = 64;
+  constexpr int64_t kHeadRows = 3, kVocab = 100, kHeadWidth = 64;
   const kernels::Table& table = kernels::best_table();
   OpsContext on(table, Arithmetic::fast);
-  PackedLinear w = testing::random_linear(table, DType::q8_0, 1, kVocab, kCols, 3);
+  PackedLinear w = testing::random_linear(table, DType::q8_0, 1, kVocab, kHeadWidth, 3);
   w.linear.id.role = LinearRole::head;
   const Linear* const linears[] = {&w.linear};
-  const std::vector<float> x = testing::random_floats(kRows * kCols, 4);
-  Operand operand = *Operand::allocate(kRows, kCols, forms_read_by(on.ctx, linears));
-  prepare(on.ctx, operand, Mat<const float>(x.data(), kRows, kCols));
-  std::vector<float> y(kRows * kVocab), maxima(static_cast<size_t>(kRows * logit_blocks(kVocab)));
+  const std::vector<float> x = testing::random_floats(kHeadRows * kHeadWidth, 4);
+  Operand operand = *Operand::allocate(kHeadRows, kHeadWidth, forms_read_by(on.ctx, linears));
+  prepare(on.ctx, operand, Mat<const float>(x.data(), kHeadRows, kHeadWidth));
+  std::vector<float> y(kHeadRows * kVocab), maxima(static_cast<size_t>(kHeadRows * logit_blocks(kVocab)));
   const std::vector<int32_t> rows = {4, 7, 9};
   Recorder of_linear, of_head;
   on.ctx.observer = &of_linear;
-  linear(on.ctx, Mat<float>(y.data(), kRows, kVocab), operand, w.linear, rows);
+  linear(on.ctx, Mat<float>(y.data(), kHeadRows, kVocab), operand, w.linear, rows);
   on.ctx.observer = &of_head;
-  head(on.ctx, Mat<float>(y.data(), kRows, kVocab), Mat<float>(maxima.data(), kRows, logit_blocks(kVocab)), operand,
-       w.linear, rows);
+  head(on.ctx, Mat<float>(y.data(), kHeadRows, kVocab), Mat<float>(maxima.data(), kHeadRows, logit_blocks(kVocab)),
+       operand, w.linear, rows);
   EXPECT_EQ(of_head.inputs, of_linear.inputs);
   EXPECT_EQ(of_head.outputs, of_linear.outputs);
   EXPECT_EQ(of_head.outputs, y);

@@ -21,7 +21,9 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 SamplerOptions plain(uint64_t seed = 1) {
   return {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = seed, .logprobs = 0};
 }
-SamplerOptions greedy() { return {.temperature = 0, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 0, .logprobs = 0}; }
+SamplerOptions greedy_options() {
+  return {.temperature = 0, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 0, .logprobs = 0};
+}
 
 // docs/sampling.md, written down once more in the plainest way: sort everything, cut, normalise.
 std::vector<double> formula(const std::vector<float>& logits, const SamplerOptions& options,
@@ -123,7 +125,7 @@ class Mask : public Constraint {
 };
 
 TEST(Sampler, GreedyTakesTheLargestAndTheLowerIdOfEqualOnes) {
-  Sampler sampler(greedy(), {}, 5);
+  Sampler sampler(greedy_options(), {}, 5);
   EXPECT_EQ(sampler.sample(std::vector<float>{1, 3, 2, 3, -1})->token, 1);
   EXPECT_EQ(sampler.sample(std::vector<float>{-kInf, -kInf, -9, -kInf, -kInf})->token, 2);
   EXPECT_EQ(sampler.sample(std::vector<float>{0.0f, -0.0f, 0, 0, 0})->token, 0);
@@ -138,8 +140,8 @@ TEST(Sampler, DrawsFollowTheFormulaOfEveryOption) {
         for (const float min_p : {0.0f, 0.05f, 1.0f}) {
           const SamplerOptions options{
               .temperature = temperature, .top_k = top_k, .top_p = top_p, .min_p = min_p, .seed = 5, .logprobs = 0};
-          SCOPED_TRACE(testing::Message() << "temperature " << temperature << " top_k " << top_k << " top_p " << top_p
-                                          << " min_p " << min_p);
+          SCOPED_TRACE(::testing::Message() << "temperature " << temperature << " top_k " << top_k << " top_p " << top_p
+                                            << " min_p " << min_p);
           expect_drawn_by(formula(logits, options), frequencies(logits, options, kDraws), kDraws);
         }
 }
@@ -159,8 +161,8 @@ TEST(Sampler, TypicalPKeepsWhatIsNearTheEntropy) {
                                          .seed = 5,
                                          .logprobs = 0,
                                          .typical_p = typical_p};
-            SCOPED_TRACE(testing::Message() << "temperature " << temperature << " typical_p " << typical_p << " top_k "
-                                            << top_k << " top_p " << top_p << " min_p " << min_p);
+            SCOPED_TRACE(::testing::Message() << "temperature " << temperature << " typical_p " << typical_p
+                                              << " top_k " << top_k << " top_p " << top_p << " min_p " << min_p);
             expect_drawn_by(formula(logits, options), frequencies(logits, options, kDraws), kDraws);
           }
 }
@@ -243,7 +245,7 @@ TEST(Sampler, BannedTokensNeverComeHoweverLikely) {
   std::vector<float> logits = wavy(100);
   logits[17] = 90;
   const std::vector<Token> banned = {17, 3, -1, 100000};  // ids outside the vocabulary mean nothing
-  EXPECT_NE(Sampler(greedy(), banned, 100).sample(logits)->token, 17);
+  EXPECT_NE(Sampler(greedy_options(), banned, 100).sample(logits)->token, 17);
   expect_drawn_by(formula(logits, plain(9), banned), frequencies(logits, plain(9), 20000, banned), 20000);
 }
 
@@ -291,7 +293,7 @@ TEST(Sampler, LogprobsAreTheModelsOwn) {
 
 TEST(Sampler, ABiasIsAddedBeforeAllElse) {
   const std::vector<float> logits = {1, 3, 2, -kInf, 0};
-  SamplerOptions options = greedy();
+  SamplerOptions options = greedy_options();
   const auto chosen = [&](std::vector<TokenBias> bias, const std::vector<Token>& banned = {}) {
     options.bias = std::move(bias);
     return Sampler(options, banned, 5).sample(logits)->token;
@@ -309,7 +311,7 @@ TEST(Sampler, ABiasIsAddedBeforeAllElse) {
 }
 
 TEST(Sampler, ATokenThatABiasForbidsCannotBeForced) {
-  SamplerOptions options = greedy();
+  SamplerOptions options = greedy_options();
   options.bias = {{7, -kInf}};
   Mask mask({});
   mask.only = 7;
@@ -496,7 +498,7 @@ TEST(Sampler, NumbersThatAreNotFiniteAreErrorsThatNameTheToken) {
   for (const float bad : {kNan, kInf}) {
     std::vector<float> logits = wavy(100);
     logits[41] = logits[70] = bad;
-    const Result<Sampled> sampled = Sampler(greedy(), std::vector<Token>{41}, 100).sample(logits);
+    const Result<Sampled> sampled = Sampler(greedy_options(), std::vector<Token>{41}, 100).sample(logits);
     ASSERT_FALSE(sampled);
     EXPECT_EQ(sampled.error().code, ErrorCode::non_finite);
     EXPECT_EQ(sampled.error().where, "token id 41") << "also where the token is banned";
@@ -508,7 +510,7 @@ TEST(Sampler, NothingLeftIsAnError) {
   EXPECT_EQ(Sampler(plain(), {}, 100).sample(nothing).error().code, ErrorCode::non_finite);
   std::vector<Token> all(100);
   std::iota(all.begin(), all.end(), 0);
-  EXPECT_EQ(Sampler(greedy(), all, 100).sample(wavy(100)).error().code, ErrorCode::non_finite);
+  EXPECT_EQ(Sampler(greedy_options(), all, 100).sample(wavy(100)).error().code, ErrorCode::non_finite);
 }
 
 TEST(Sampler, ExtremeTemperaturesStayInRange) {

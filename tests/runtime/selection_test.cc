@@ -14,8 +14,8 @@
 namespace facet::runtime {
 namespace {
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 class Generator {
  public:
@@ -45,8 +45,8 @@ class Generator {
     }
     if (below(3) == 0)
       for (float& x : values)
-        if (below(4) != 0) x = -kInf;
-    if (below(40) == 0) std::ranges::fill(values, -kInf);
+        if (below(4) != 0) x = -kInfinity;
+    if (below(40) == 0) std::ranges::fill(values, -kInfinity);
     return values;
   }
 
@@ -73,7 +73,7 @@ class Generator {
 std::vector<Candidate> sorted(const std::vector<float>& values, const TokenSet& set) {
   std::vector<Candidate> all;
   for (size_t i = 0; i < values.size(); ++i)
-    if ((set[i / 64] >> (i % 64) & 1) != 0 && values[i] > -kInf) all.push_back({static_cast<Token>(i), values[i]});
+    if ((set[i / 64] >> (i % 64) & 1) != 0 && values[i] > -kInfinity) all.push_back({static_cast<Token>(i), values[i]});
   std::ranges::sort(all, better);
   return all;
 }
@@ -153,7 +153,7 @@ TEST(Selection, FindsTheFirstThatIsNotFinite) {
     std::vector<float> values = generator.row(1 + generator.below(700));
     const size_t at = generator.below(values.size());
     for (size_t i = at; i < values.size(); i += 1 + generator.below(200))
-      values[i] = generator.below(2) == 0 ? kNan : kInf;
+      values[i] = generator.below(2) == 0 ? kNaN : kInfinity;
     const bool is_nan = std::isnan(values[at]);
     LooseLogits loose(values);
     PlainLogits plain(values);

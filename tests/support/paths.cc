@@ -1,6 +1,8 @@
 #include "support/paths.h"
 
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 
 #include <unistd.h>
 
@@ -25,6 +27,11 @@ fs::path cache_path(const std::string& relative) {
   if (const std::string own = given("FACET_CACHE"); !own.empty()) return fs::path(own) / relative;
   const std::string base = given("XDG_CACHE_HOME");
   return (base.empty() ? fs::path(given("HOME")) / ".cache" : fs::path(base)) / "facet" / relative;
+}
+
+std::string contents(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 TemporaryFolder::TemporaryFolder() {

@@ -14,6 +14,8 @@ std::filesystem::path source_path(const std::string& relative);  // in this repo
 std::optional<std::filesystem::path> shared_path(const std::string& relative);
 // A path in facet's cache folder (FACET_CACHE, else facet in the user's): what tools/ fetched or built there.
 std::filesystem::path cache_path(const std::string& relative);
+// All bytes of a file; none where it cannot be read.
+std::string contents(const std::filesystem::path& path);
 // A fresh empty folder, removed when the object dies.
 class TemporaryFolder {
  public:

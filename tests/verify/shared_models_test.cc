@@ -9,7 +9,7 @@
 namespace facet::verify {
 namespace {
 
-void expect_equal(const std::filesystem::path& path, const Options& options) {
+void expect_equal_file(const std::filesystem::path& path, const Options& options) {
   const Result<std::unique_ptr<engine::ModelFiles>> files =
       engine::ModelFiles::open(path.string(), engine::Vocabulary::optional);
   ASSERT_OK(files);
@@ -28,7 +28,7 @@ TEST(VerifyShared, EveryModelIsEqual) {
     for (const char* kv : {"bf16", "int8"}) {
       Options options;
       options.load.kv_type = kv;
-      expect_equal(golden.model, options);
+      expect_equal_file(golden.model, options);
     }
 }
 
@@ -39,7 +39,7 @@ TEST(VerifyShared, TheRealGemma3IsEqual) {
   for (const char* kv : {"bf16", "int8"}) {
     Options options;
     options.load.kv_type = kv;
-    expect_equal(model, options);
+    expect_equal_file(model, options);
   }
 }
 
