@@ -1,7 +1,6 @@
 #include "cli/program.h"
 
 #include <fstream>
-#include <iterator>
 #include <string_view>
 
 #include <fcntl.h>

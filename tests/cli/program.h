@@ -14,10 +14,9 @@
 
 namespace facet::cli {
 
+using facet::testing::contents;
 using facet::testing::source_path;
 using Words = std::vector<std::string>;
-
-using facet::testing::contents;
 
 // Answers of a puppet whose logits never change: what is chosen tells the settings of the sampler apart.
 inline constexpr const char* kThreeLetters =

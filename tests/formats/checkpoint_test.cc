@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include <gmock/gmock.h>
+
 #include "base/strings.h"
 #include "support/checkpoint_builder.h"
 #include "support/expect.h"
@@ -22,11 +24,7 @@ std::string checkpoint_message(const fs::path& path) {
   return checkpoint.ok() ? "" : checkpoint.error().message();
 }
 
-#define EXPECT_CHECKPOINT_MESSAGE(path, part)                                  \
-  do {                                                                         \
-    const std::string said = checkpoint_message(path);                         \
-    EXPECT_NE(said.find(part), std::string::npos) << "said \"" << said << '"'; \
-  } while (0)
+#define EXPECT_CHECKPOINT_MESSAGE(path, part) EXPECT_THAT(checkpoint_message(path), ::testing::HasSubstr(part))
 
 void write_text(const fs::path& path, std::string_view text) { write_bytes(path, as_bytes(text)); }
 

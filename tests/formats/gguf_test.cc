@@ -5,6 +5,8 @@
 #include <cmath>
 #include <filesystem>
 
+#include <gmock/gmock.h>
+
 #include "support/checkpoint_builder.h"
 #include "support/count_allocations.h"
 #include "support/expect.h"
@@ -37,11 +39,7 @@ ErrorCode code_of(const GgufBuilder& file) {
   return read.file.ok() ? ErrorCode::cancelled : read.file.error().code;
 }
 
-#define EXPECT_GGUF_MESSAGE(file, part)                                        \
-  do {                                                                         \
-    const std::string said = gguf_message(file);                               \
-    EXPECT_NE(said.find(part), std::string::npos) << "said \"" << said << '"'; \
-  } while (0)
+#define EXPECT_GGUF_MESSAGE(file, part) EXPECT_THAT(gguf_message(file), ::testing::HasSubstr(part))
 
 ByteVector zeros(size_t n) { return ByteVector(n); }
 

@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include <gmock/gmock.h>
+
 #include "base/strings.h"
 #include "support/checkpoint_builder.h"
 #include "support/count_allocations.h"
@@ -24,11 +26,7 @@ std::string safetensors_message(std::string_view header, size_t data_bytes = 0) 
   return safetensors_message(SafetensorsBuilder::file(header, ByteVector(data_bytes)));
 }
 
-#define EXPECT_SAFETENSORS_MESSAGE(part, ...)                                  \
-  do {                                                                         \
-    const std::string said = safetensors_message(__VA_ARGS__);                 \
-    EXPECT_NE(said.find(part), std::string::npos) << "said \"" << said << '"'; \
-  } while (0)
+#define EXPECT_SAFETENSORS_MESSAGE(part, ...) EXPECT_THAT(safetensors_message(__VA_ARGS__), ::testing::HasSubstr(part))
 
 // A header with one tensor "w".
 std::string one(std::string_view dtype, std::string_view shape, std::string_view offsets) {

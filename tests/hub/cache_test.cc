@@ -1,7 +1,6 @@
 #include "hub/cache.h"
 
 #include <algorithm>
-#include <fstream>
 
 #include "base/file.h"
 #include "base/strings.h"

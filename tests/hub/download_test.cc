@@ -1,6 +1,5 @@
 // What a download is made of: hash, partial file, addresses, retries. Whole downloads: pull_test.py.
 #include <csignal>
-#include <fstream>
 
 #include <sys/resource.h>
 

@@ -6,6 +6,7 @@
 
 #include "base/random.h"
 #include "base/strings.h"
+#include "model/cache_settings.h"
 #include "model/gemma.h"
 #include "support/byte_stream.h"
 #include "support/expect.h"
@@ -267,8 +268,6 @@ class Duel {
   int64_t compared_ = 0, longest_ = 0;
 };
 
-constexpr int64_t kWindows[] = {1, 4, 63, 64, 65, 512};
-constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16, DType::i8};
 constexpr TinyKind kKinds[] = {TinyKind::per_layer, TinyKind::dense, TinyKind::experts};
 
 void run(const Setting& setting, const kernels::Table& kernels, uint64_t seed, int programs, int steps,

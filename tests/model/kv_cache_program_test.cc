@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "marked_cache.h"
+#include "model/cache_settings.h"
 #include "support/byte_stream.h"
 #include "support/sanitized.h"
 
@@ -205,16 +206,13 @@ class Program {
   bool poisoned_ = false;
 };
 
-constexpr int64_t kStoreWindows[] = {1, 4, 63, 64, 65, 512};
-constexpr DType kStoreTypes[] = {DType::f32, DType::bf16, DType::f16, DType::i8};
-
 TEST(KvCachePrograms, ManyShortOnes) {
   Random random(1);
   for (int i = 0; i < (testing::kSanitized ? 600 : 2400) && !HasFailure(); ++i) {
-    const Shape shape{.window = kStoreWindows[i % 6],
+    const Shape shape{.window = kWindows[i % 6],
                       .context = 80 + random.below(200),
                       .chunk = 1 + static_cast<int64_t>(random.below(100)),
-                      .type = kStoreTypes[i / 6 % 4],
+                      .type = kTypes[i / 6 % 4],
                       .sequences = 1 + static_cast<int>(random.below(3))};
     SCOPED_TRACE(cat("program ", i, ", window ", shape.window));
     Program(shape, static_cast<uint64_t>(i)).run(25);
@@ -225,7 +223,7 @@ TEST(KvCachePrograms, LongOnesReachAThousandPositions) {
   int64_t longest = 0;
   for (int i = 0; i < (testing::kSanitized ? 24 : 60) && !HasFailure(); ++i) {
     const Shape shape{
-        .window = kStoreWindows[i % 6], .context = 1000, .chunk = 200, .type = kStoreTypes[i / 6 % 4], .sequences = 3};
+        .window = kWindows[i % 6], .context = 1000, .chunk = 200, .type = kTypes[i / 6 % 4], .sequences = 3};
     SCOPED_TRACE(cat("program ", i, ", window ", shape.window));
     Program program(shape, 1000 + static_cast<uint64_t>(i));
     program.run(120);

@@ -5,21 +5,22 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "ops/elementwise.h"
 #include "ops/packed_linear.h"
 #include "support/kernel_tables.h"
+#include "support/special_floats.h"
 
 namespace facet::ops {
 namespace {
+
+using testing::kInfinity;
+using testing::kNaN;
 
 using testing::OpsContext;
 using testing::PackedLinear;
 
 constexpr float kCap = 30;
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 TEST(Head, EqualsLinearAndKnowsTheLargestOfEveryBlock) {
   constexpr int64_t kHeadWidth = 64;
@@ -153,10 +154,10 @@ TEST(LogitRow, BoundsAreNotExceededAndHardlyTooLarge) {
       float x = i % 2 == 0 ? starts[static_cast<size_t>(i)] : 1e-3f * starts[static_cast<size_t>(i)];
       for (int64_t j = 0; j < kLogitBlock; ++j) {
         raw.push_back(x);
-        x = std::nextafter(x, -kInf);
+        x = std::nextafter(x, -kInfinity);
       }
     }
-    raw.insert(raw.end(), {0.0f, -0.0f, 1e-44f, -1e-44f, 400, 401, -kInf});
+    raw.insert(raw.end(), {0.0f, -0.0f, 1e-44f, -1e-44f, 400, 401, -kInfinity});
     Row row(table, raw);
     LogitRow logits = row.logits(kCap);
     const std::span<const float> bounds = logits.bounds(), values = logits.values();
@@ -173,9 +174,9 @@ TEST(LogitRow, BoundsAreNotExceededAndHardlyTooLarge) {
 TEST(LogitRow, ShowsWhatIsNotANumber) {
   for (const kernels::Table& table : testing::kernel_tables()) {
     std::vector<float> raw = testing::random_floats(300, 5, 20);
-    raw[70] = kNan;
-    raw[130] = kInf;  // becomes the cap
-    raw[200] = -kInf;
+    raw[70] = kNaN;
+    raw[130] = kInfinity;  // becomes the cap
+    raw[200] = -kInfinity;
     Row row(table, raw);
     LogitRow logits = row.logits(kCap);
     const std::span<const float> bounds = logits.bounds();
@@ -185,7 +186,7 @@ TEST(LogitRow, ShowsWhatIsNotANumber) {
     EXPECT_EQ(logits.block(3)[8], -kCap);
     LogitRow uncapped = row.logits(0);
     EXPECT_TRUE(std::isnan(uncapped.bounds()[1]));
-    EXPECT_EQ(uncapped.bounds()[2], kInf);
+    EXPECT_EQ(uncapped.bounds()[2], kInfinity);
   }
 }
 

@@ -9,11 +9,13 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
+#include "support/special_floats.h"
 
 namespace facet::runtime {
 namespace {
 
-constexpr float kNever = std::numeric_limits<float>::infinity();
+using testing::kInfinity;
+
 constexpr float kLargest = std::numeric_limits<float>::max();
 
 std::vector<Token> tokens_of(std::string_view letters) {
@@ -57,8 +59,8 @@ std::vector<float> penalized(const DryOptions& options, Breakers* breakers, std:
 }
 
 TEST(Penalties, RepetitionDividesPositiveLogitsAndMultipliesOthers) {
-  EXPECT_EQ(penalized({.repeat = 2, .last_n = -1}, "abcdabcd", {3, -3, 0, -kNever, 5}),
-            (std::vector<float>{1.5f, -6, 0, -kNever, 5}));
+  EXPECT_EQ(penalized({.repeat = 2, .last_n = -1}, "abcdabcd", {3, -3, 0, -kInfinity, 5}),
+            (std::vector<float>{1.5f, -6, 0, -kInfinity, 5}));
   EXPECT_EQ(penalized({.repeat = 0.5f, .last_n = -1}, "ab", {3, -3}), (std::vector<float>{6, -1.5f}))
       << "below 1 it favours";
 }
@@ -155,7 +157,7 @@ TEST(Dry, StaysFinite) {
   const std::vector<Token> history(5000, 0);
   EXPECT_EQ(penalized({.multiplier = 1}, nullptr, history, {2, 1}), (std::vector<float>{-kLargest, 1}));
   EXPECT_EQ(penalized({.multiplier = 1, .base = 1}, nullptr, history, {2, 1}), (std::vector<float>{1, 1}));
-  EXPECT_EQ(penalized({.multiplier = 1}, nullptr, history, {-kNever, 1}), (std::vector<float>{-kNever, 1}));
+  EXPECT_EQ(penalized({.multiplier = 1}, nullptr, history, {-kInfinity, 1}), (std::vector<float>{-kInfinity, 1}));
 }
 
 // The definition, in quadratic time: every earlier place is compared with the end.

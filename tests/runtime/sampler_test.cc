@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include <gtest/gtest-spi.h>
@@ -10,12 +9,13 @@
 #include "base/exponential.h"
 #include "runtime/loose_logits.h"
 #include "support/expect.h"
+#include "support/special_floats.h"
 
 namespace facet::runtime {
 namespace {
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using testing::kInfinity;
+using testing::kNaN;
 
 // Everything off but what a test turns on.
 SamplerOptions plain(uint64_t seed = 1) {
@@ -30,7 +30,8 @@ std::vector<double> formula(const std::vector<float>& logits, const SamplerOptio
                             const std::vector<Token>& excluded = {}) {
   std::vector<size_t> order;
   for (size_t i = 0; i < logits.size(); ++i)
-    if (std::ranges::find(excluded, static_cast<Token>(i)) == excluded.end() && logits[i] > -kInf) order.push_back(i);
+    if (std::ranges::find(excluded, static_cast<Token>(i)) == excluded.end() && logits[i] > -kInfinity)
+      order.push_back(i);
   std::ranges::stable_sort(order, [&](size_t a, size_t b) { return logits[a] > logits[b]; });
   if (options.top_k > 0 && order.size() > static_cast<size_t>(options.top_k))
     order.resize(static_cast<size_t>(options.top_k));
@@ -43,7 +44,7 @@ std::vector<double> formula(const std::vector<float>& logits, const SamplerOptio
     double entropy = 0;
     for (const size_t i : order)
       if (p[i] > 0) entropy += p[i] / total * surprise(i);
-    const auto far = [&](size_t i) { return p[i] > 0 ? std::abs(surprise(i) - entropy) : kInf; };
+    const auto far = [&](size_t i) { return p[i] > 0 ? std::abs(surprise(i) - entropy) : kInfinity; };
     std::vector<size_t> nearest = order;
     std::ranges::stable_sort(nearest, [&](size_t a, size_t b) { return far(a) < far(b); });
     size_t in = 0;
@@ -127,7 +128,7 @@ class Mask : public Constraint {
 TEST(Sampler, GreedyTakesTheLargestAndTheLowerIdOfEqualOnes) {
   Sampler sampler(greedy_options(), {}, 5);
   EXPECT_EQ(sampler.sample(std::vector<float>{1, 3, 2, 3, -1})->token, 1);
-  EXPECT_EQ(sampler.sample(std::vector<float>{-kInf, -kInf, -9, -kInf, -kInf})->token, 2);
+  EXPECT_EQ(sampler.sample(std::vector<float>{-kInfinity, -kInfinity, -9, -kInfinity, -kInfinity})->token, 2);
   EXPECT_EQ(sampler.sample(std::vector<float>{0.0f, -0.0f, 0, 0, 0})->token, 0);
 }
 
@@ -292,7 +293,7 @@ TEST(Sampler, LogprobsAreTheModelsOwn) {
 }
 
 TEST(Sampler, ABiasIsAddedBeforeAllElse) {
-  const std::vector<float> logits = {1, 3, 2, -kInf, 0};
+  const std::vector<float> logits = {1, 3, 2, -kInfinity, 0};
   SamplerOptions options = greedy_options();
   const auto chosen = [&](std::vector<TokenBias> bias, const std::vector<Token>& banned = {}) {
     options.bias = std::move(bias);
@@ -300,19 +301,19 @@ TEST(Sampler, ABiasIsAddedBeforeAllElse) {
   };
   EXPECT_EQ(chosen({{0, 2.5f}}), 0);
   EXPECT_EQ(chosen({{1, -1.5f}}), 2);
-  EXPECT_EQ(chosen({{1, -kInf}}), 2);
+  EXPECT_EQ(chosen({{1, -kInfinity}}), 2);
   EXPECT_EQ(chosen({{4, 2}, {4, 2}}), 4) << "biases of one token add up";
-  EXPECT_EQ(chosen({{1, -kInf}, {1, 100}}), 2) << "never stays never";
+  EXPECT_EQ(chosen({{1, -kInfinity}, {1, 100}}), 2) << "never stays never";
   EXPECT_EQ(chosen({{3, 100}}), 1) << "what the model excludes cannot come";
   EXPECT_EQ(chosen({{0, 100}}, {0}), 1) << "banned tokens stay banned";
   options = plain(4);
-  options.bias = {{0, 1.25f}, {2, -kInf}};
-  expect_drawn_by(formula({2.25f, 3, 2, -kInf, 0}, plain(), {2}), frequencies(logits, options, 5000), 5000);
+  options.bias = {{0, 1.25f}, {2, -kInfinity}};
+  expect_drawn_by(formula({2.25f, 3, 2, -kInfinity, 0}, plain(), {2}), frequencies(logits, options, 5000), 5000);
 }
 
 TEST(Sampler, ATokenThatABiasForbidsCannotBeForced) {
   SamplerOptions options = greedy_options();
-  options.bias = {{7, -kInf}};
+  options.bias = {{7, -kInfinity}};
   Mask mask({});
   mask.only = 7;
   EXPECT_EQ(Sampler(options, {}, 130).sample(wavy(130), &mask).error().code, ErrorCode::non_finite);
@@ -341,7 +342,7 @@ TEST(Sampler, LogprobsKnowNeitherBiasNorPenalty) {
   const std::vector<Token> history = {7, 7, 7, 8, 7, 7};
   SamplerOptions options{.temperature = 0, .logprobs = 5};
   const Result<Sampled> expected = Sampler(options, {}, 300).sample(logits);
-  options.bias = {{expected->token, -kInf}, {expected->top[1].token, -2.5f}, {3, 40}};
+  options.bias = {{expected->token, -kInfinity}, {expected->top[1].token, -2.5f}, {3, 40}};
   options.penalties.presence = 3;
   options.dry.multiplier = 2;
   const Result<Sampled> sampled = Sampler(options, {}, 300).sample(logits, nullptr, history);
@@ -378,7 +379,7 @@ TEST(Sampler, WhateverTheOptionsNothingImpossibleIsChosen) {
   for (int round = 0; round < 4000; ++round) {
     const size_t vocab = 2 + below(150);
     std::vector<float> logits(vocab);
-    for (float& z : logits) z = one_of({0, 1, -1, 7.5f, -30, 3e38f, -3e38f, 1e-40f, -kInf});
+    for (float& z : logits) z = one_of({0, 1, -1, 7.5f, -30, 3e38f, -3e38f, 1e-40f, -kInfinity});
     std::vector<Token> history(below(60)), banned(below(vocab / 2));
     for (Token& token : history) token = static_cast<Token>(below(std::min<size_t>(vocab, 4)));
     for (Token& token : banned) token = static_cast<Token>(below(vocab));
@@ -398,11 +399,11 @@ TEST(Sampler, WhateverTheOptionsNothingImpossibleIsChosen) {
                    .allowed_length = static_cast<int>(below(4)),
                    .last_n = static_cast<int64_t>(below(70)) - 1};
     std::vector<bool> possible(vocab);
-    for (size_t i = 0; i < vocab; ++i) possible[i] = logits[i] > -kInf;
+    for (size_t i = 0; i < vocab; ++i) possible[i] = logits[i] > -kInfinity;
     for (const Token token : banned) possible[static_cast<size_t>(token)] = false;
     for (size_t i = below(3); i > 0; --i) {
-      options.bias.push_back({static_cast<Token>(below(vocab)), one_of({1, -1, 3e38f, -3e38f, -kInf})});
-      if (options.bias.back().bias == -kInf) possible[static_cast<size_t>(options.bias.back().token)] = false;
+      options.bias.push_back({static_cast<Token>(below(vocab)), one_of({1, -1, 3e38f, -3e38f, -kInfinity})});
+      if (options.bias.back().bias == -kInfinity) possible[static_cast<size_t>(options.bias.back().token)] = false;
     }
     const Result<Sampled> sampled =
         Sampler(options, banned, static_cast<int64_t>(vocab)).sample(logits, nullptr, history);
@@ -420,7 +421,8 @@ TEST(Sampler, WhateverTheOptionsNothingImpossibleIsChosen) {
 Token plain_draw(const std::vector<float>& logits, const TokenSet& set, const SamplerOptions& options, Random& random) {
   std::vector<Candidate> order;
   for (size_t i = 0; i < logits.size(); ++i)
-    if ((set[i / 64] >> (i % 64) & 1) != 0 && logits[i] > -kInf) order.push_back({static_cast<Token>(i), logits[i]});
+    if ((set[i / 64] >> (i % 64) & 1) != 0 && logits[i] > -kInfinity)
+      order.push_back({static_cast<Token>(i), logits[i]});
   if (options.temperature == 0 || options.top_k > 0 || options.top_p < 1) std::ranges::sort(order, better);
   if (options.temperature == 0) return order.front().token;
   const float max = std::ranges::min_element(order, better)->logit;
@@ -461,7 +463,7 @@ TEST(Sampler, DrawsTheVeryTokenOfTheDefinition) {
     std::vector<float> logits(vocab);
     const bool ties = below(3) == 0;
     for (float& z : logits)
-      z = below(9) == 0 ? -kInf : ties ? static_cast<float>(below(5)) : static_cast<float>(8 * random.uniform());
+      z = below(9) == 0 ? -kInfinity : ties ? static_cast<float>(below(5)) : static_cast<float>(8 * random.uniform());
     std::vector<Token> banned(below(4)), some;
     for (Token& token : banned) token = static_cast<Token>(below(vocab));
     TokenSet set(static_cast<size_t>(logit_blocks(static_cast<int64_t>(vocab))), 0);
@@ -495,7 +497,7 @@ TEST(Sampler, DrawsTheVeryTokenOfTheDefinition) {
 }
 
 TEST(Sampler, NumbersThatAreNotFiniteAreErrorsThatNameTheToken) {
-  for (const float bad : {kNan, kInf}) {
+  for (const float bad : {kNaN, kInfinity}) {
     std::vector<float> logits = wavy(100);
     logits[41] = logits[70] = bad;
     const Result<Sampled> sampled = Sampler(greedy_options(), std::vector<Token>{41}, 100).sample(logits);
@@ -506,7 +508,7 @@ TEST(Sampler, NumbersThatAreNotFiniteAreErrorsThatNameTheToken) {
 }
 
 TEST(Sampler, NothingLeftIsAnError) {
-  const std::vector<float> nothing(100, -kInf);
+  const std::vector<float> nothing(100, -kInfinity);
   EXPECT_EQ(Sampler(plain(), {}, 100).sample(nothing).error().code, ErrorCode::non_finite);
   std::vector<Token> all(100);
   std::iota(all.begin(), all.end(), 0);
@@ -534,30 +536,30 @@ TEST(Sampler, OptionsOutOfRangeAreRefusedByName) {
   };
   EXPECT_OK(check({}, 100));
   refused("temperature", [](SamplerOptions& o) { o.temperature = -0.1f; });
-  refused("temperature", [](SamplerOptions& o) { o.temperature = kNan; });
-  refused("temperature", [](SamplerOptions& o) { o.temperature = kInf; });
+  refused("temperature", [](SamplerOptions& o) { o.temperature = kNaN; });
+  refused("temperature", [](SamplerOptions& o) { o.temperature = kInfinity; });
   refused("top_k", [](SamplerOptions& o) { o.top_k = -1; });
   refused("top_p", [](SamplerOptions& o) { o.top_p = 1.01f; });
-  refused("top_p", [](SamplerOptions& o) { o.top_p = kNan; });
+  refused("top_p", [](SamplerOptions& o) { o.top_p = kNaN; });
   refused("min_p", [](SamplerOptions& o) { o.min_p = -0.5f; });
   refused("logprobs", [](SamplerOptions& o) { o.logprobs = -2; });
   refused("typical_p", [](SamplerOptions& o) { o.typical_p = 1.5f; });
-  refused("typical_p", [](SamplerOptions& o) { o.typical_p = kNan; });
-  for (const float bad : {0.0f, -1.0f, kInf, kNan})
+  refused("typical_p", [](SamplerOptions& o) { o.typical_p = kNaN; });
+  for (const float bad : {0.0f, -1.0f, kInfinity, kNaN})
     refused("repeat_penalty", [&](SamplerOptions& o) { o.penalties.repeat = bad; });
-  for (const float bad : {kInf, -kInf, kNan}) {
+  for (const float bad : {kInfinity, -kInfinity, kNaN}) {
     refused("frequency_penalty", [&](SamplerOptions& o) { o.penalties.frequency = bad; });
     refused("presence_penalty", [&](SamplerOptions& o) { o.penalties.presence = bad; });
   }
   refused("repeat_last_n", [](SamplerOptions& o) { o.penalties.last_n = -2; });
-  for (const float bad : {-0.5f, kInf, kNan}) {
+  for (const float bad : {-0.5f, kInfinity, kNaN}) {
     refused("dry_multiplier", [&](SamplerOptions& o) { o.dry.multiplier = bad; });
     refused("dry_base", [&](SamplerOptions& o) { o.dry.base = bad; });
   }
   refused("dry_base", [](SamplerOptions& o) { o.dry.base = 0.9f; });
   refused("dry_allowed_length", [](SamplerOptions& o) { o.dry.allowed_length = -1; });
   refused("dry_penalty_last_n", [](SamplerOptions& o) { o.dry.last_n = -2; });
-  for (const float bad : {kInf, kNan}) refused("logit_bias", [&](SamplerOptions& o) { o.bias = {{3, bad}}; });
+  for (const float bad : {kInfinity, kNaN}) refused("logit_bias", [&](SamplerOptions& o) { o.bias = {{3, bad}}; });
   for (const Token bad : {-1, 100}) refused("logit_bias", [&](SamplerOptions& o) { o.bias = {{bad, 1}}; });
 }
 

@@ -10,12 +10,13 @@
 #include "base/random.h"
 #include "runtime/loose_logits.h"
 #include "runtime/plain_logits.h"
+#include "support/special_floats.h"
 
 namespace facet::runtime {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+using testing::kInfinity;
+using testing::kNaN;
 
 class Generator {
  public:
