@@ -13,7 +13,6 @@
 
 FACET_TARGET_BEGIN("avx2,fma,f16c")
 
-#include "kernels/quantize_fit_simd.h"
 #include "kernels/quantize_rows_simd.h"
 
 namespace facet::kernels::avx2 {
@@ -27,7 +26,7 @@ struct QuantizeTier {
 
 }  // namespace
 
-std::span<const QuantizeType> quantize_types() { return simd::Quantizers<QuantizeTier>::all(); }
+std::span<const QuantizeType> quantize_types() { return simd::quantizers<QuantizeTier>(); }
 
 }  // namespace facet::kernels::avx2
 

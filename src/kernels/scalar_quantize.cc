@@ -11,7 +11,6 @@
 #include "tensor/half.h"
 #include "tensor/quant_blocks.h"
 
-#include "kernels/quantize_fit_simd.h"
 #include "kernels/quantize_rows_simd.h"
 
 namespace facet::kernels::scalar {
@@ -25,6 +24,6 @@ struct QuantizeTier {
 
 }  // namespace
 
-std::span<const QuantizeType> quantize_types() { return simd::Quantizers<QuantizeTier>::all(); }
+std::span<const QuantizeType> quantize_types() { return simd::quantizers<QuantizeTier>(); }
 
 }  // namespace facet::kernels::scalar
