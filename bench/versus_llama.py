@@ -42,6 +42,7 @@ QUICK = ("e2b-q4_0", "gemma-3-270m-q4_k_m")
 SHORT = ("pp512", "pp512-no-skip", "tg32")
 GROUPS = [
     *[(file, "short", SHORT, 3) for file in FILES],
+    ("26b-a4b-q4_0", "short", ("pp256",), 3),
     ("e2b-q4_0", "load", ("load",), 3),
     ("gemma-3-270m-q4_k_m", "load", ("load",), 3),
     ("e2b-q4_0", "parallel", ("tg32 x 4", "tg32 x 8"), 3),
@@ -189,16 +190,18 @@ def calibrate(name, path, again):
 
 
 def run_short(path, settings, rows):
-    wants = [row for row in rows if row != "pp512-no-skip"]
-    both = ["-p", 512 if "pp512" in wants else 0, "-n", 32 if "tg32" in wants else 0]
-    ours = facet_bench(path, *both) if wants else {}
-    if "pp512-no-skip" in rows:
-        ours["pp512-no-skip"] = facet_bench(path, "-p", 512, "-n", 0, "--no-skip")["pp512"]
-    theirs = {}
-    if "pp512" in rows or "pp512-no-skip" in rows:
-        theirs["pp512"] = theirs["pp512-no-skip"] = (peer_bench(path, settings["read"], "-p", 512, "-n", 0)[0], settings["read"])
-    if "tg32" in rows:
-        theirs["tg32"] = (peer_bench(path, settings["write"], "-p", 0, "-n", 32)[0], settings["write"])
+    lengths = lambda pattern: sorted({match[1] for match in (re.fullmatch(pattern, row) for row in rows) if match})
+    reading, everything, writing = lengths(r"pp(\d+)"), lengths(r"pp(\d+)-no-skip"), lengths(r"tg(\d+)")
+    ours, theirs = {}, {}
+    if reading or writing:
+        ours |= facet_bench(path, "-p", ",".join(reading) or 0, "-n", ",".join(writing) or 0)
+    if everything:
+        ours |= {f"{test}-no-skip": row for test, row in facet_bench(path, "-p", ",".join(everything), "-n", 0, "--no-skip").items()}
+    for length in sorted({*reading, *everything}):
+        speed = peer_bench(path, settings["read"], "-p", length, "-n", 0)[0]
+        theirs |= dict.fromkeys((f"pp{length}", f"pp{length}-no-skip"), (speed, settings["read"]))
+    for length in writing:
+        theirs[f"tg{length}"] = (peer_bench(path, settings["write"], "-p", 0, "-n", length)[0], settings["write"])
     return ours, theirs
 
 

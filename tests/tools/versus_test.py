@@ -107,6 +107,13 @@ class Versus(unittest.TestCase):
         self.run_it(*self.file_flag(), "--only", "^e2b-q4_0/tg32$", "--rounds", "1", "--again")
         self.assertEqual(len((self.folder / "log").read_text()[len(before):].splitlines()), 2)
 
+    def test_reads_each_length_that_a_row_names(self):
+        done = self.run_it("--file", f"26b-a4b-q4_0={self.folder / 'model.gguf'}", "--only", "^26b-a4b-q4_0/pp", "--rounds", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(list(self.rows()), ["26b-a4b-q4_0/" + row for row in ("pp512", "pp512-no-skip", "pp256")])
+        measured = [line.split() for line in (self.folder / "log").read_text().splitlines() if line.endswith(" -n 0")]
+        self.assertEqual([words[words.index("-p") + 1] for words in measured], ["512", "256"])
+
     def test_begins_nothing_that_would_not_end(self):
         self.run_it(*self.file_flag(), "--only", "^e2b-q4_0/pp512$", "--rounds", "1")
         long = self.run_it(*self.file_flag(), "--only", "^e2b-q4_0/(pp32768|pp512$)", "--minutes", "5")
