@@ -11,7 +11,7 @@ set(FACET_SANITIZE "" CACHE STRING "sanitizers for everything, for example addre
 option(FACET_FUZZ "build the fuzz targets (clang only)" OFF)
 option(FACET_COVERAGE "record line coverage (clang only)" OFF)
 option(FACET_BENCH "build the benchmarks" ON)
-option(FACET_UNITY "compile some sources of a library at a time, which halves the time of a build; off: a missing #include is found" ON)
+set(FACET_UNITY 8 CACHE STRING "how many sources of a folder are compiled at a time, which halves the time of a build; 1: each alone, so that a missing #include is found")
 
 find_program(CCACHE ccache)
 if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
@@ -28,16 +28,16 @@ add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror -ffp-contr
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports these inside its own <string> and <vector> when it inlines them.
   add_compile_options(-Wno-restrict -Wno-stringop-overflow -Wno-array-bounds -Wno-maybe-uninitialized -Wno-psabi)
-  if(FACET_UNITY)  # a class of a source that holds one of its anonymous namespace: here every source is an #include
+  if(FACET_UNITY GREATER 1)  # a class of a source that holds one of its anonymous namespace: here every source is an #include
     add_compile_options(-Wno-subobject-linkage)
   endif()
 endif()
 if(FACET_SANITIZE)
   add_compile_options(-fsanitize=${FACET_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND FACET_SANITIZE MATCHES undefined)
-    # A fourth of the build, and nothing lost: a use of null ends in the address sanitizer's report as well, object sizes
-    # are its own subject, and nothing here casts down a hierarchy.
-    add_compile_options(-fno-sanitize=null,object-size,vptr)
+  if(FACET_SANITIZE MATCHES undefined)
+    # A third of the build, and nothing lost: a use of null or of a pointer that wrapped around ends in the address
+    # sanitizer's report as well, object sizes are its own subject, and nothing here casts down a hierarchy.
+    add_compile_options(-fno-sanitize=null,object-size,pointer-overflow,vptr)
   endif()
   add_link_options(-fsanitize=${FACET_SANITIZE})
 endif()
@@ -49,11 +49,11 @@ if(FACET_COVERAGE)
   add_link_options(-fprofile-instr-generate)
 endif()
 
-# facet_unity(TARGET): most of the time of a source is its headers', so eight share them. Names in anonymous namespaces
+# facet_unity(TARGET): most of the time of a source is its headers', so several share them. Names in anonymous namespaces
 # are therefore told apart within a folder; where one would be the same function twice, it has a header.
 function(facet_unity target)
-  if(FACET_UNITY)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+  if(FACET_UNITY GREATER 1)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${FACET_UNITY})
   endif()
 endfunction()
 
@@ -82,8 +82,11 @@ endfunction()
 
 # What the tests' own sources are compiled with: they are a third of all lines, and their speed is nobody's.
 set(FACET_TEST_OPTIONS -O1)
-if(FACET_SANITIZE MATCHES undefined)
-  list(APPEND FACET_TEST_OPTIONS -fno-sanitize=alignment)
+if(FACET_SANITIZE MATCHES undefined)  # what they call is checked
+  list(APPEND FACET_TEST_OPTIONS -fno-sanitize=undefined)
+endif()
+if(FACET_FUZZ)
+  list(APPEND FACET_TEST_OPTIONS -fno-sanitize=fuzzer-no-link)
 endif()
 
 # facet_test(FOLDER LIBS library ...): all of tests/FOLDER as one program; one CTest entry, since a start costs more than most tests.
