@@ -27,7 +27,7 @@ struct Activations {
   Matrix<float> ple, ple_context;    // (T, L P)
   Matrix<float> ple_gate, ple_kept;  // (T, P), (T, L P)
   Matrix<float> cos_sliding, sin_sliding, cos_full, sin_full;  // (T, d / 2)
-  Matrix<float> logits, maxima;                                // (64, V); the largest of every block (64, V / 64)
+  Matrix<float> logits, maxima;                                // (16, V); the largest of every block (16, V / 64)
 
   ops::Operand x;                          // normed input of a sub-layer (T, D)
   ops::Operand attention, ffn, ple_input;  // inputs of the output, down and per-layer projections
@@ -44,6 +44,7 @@ struct Activations {
   ops::LogitScratch logit_row;       // another
 };
 
-inline constexpr int64_t kLogitRows = 64;  // logits are made and handed over in slices of this many rows
+// Logits are made and handed over in slices of so many rows: a row takes a MiB, and the head is read once a slice.
+inline constexpr int64_t kLogitRows = 16;
 
 }  // namespace facet::model
