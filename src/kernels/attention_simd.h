@@ -3,8 +3,9 @@
 // spread over all lanes. Each lane adds in ascending order, so that a query's result does not depend on its tile.
 //
 // V has, besides: pairs_f32, pairs_f16, pairs_bf16 (16 stored pairs to their even and odd halves), inside (lanes whose
-// key lies in [begin, end), `otherwise` in the rest), kQueryTile (queries that share one reading of a block), and
-// kMultipliesPairs: whether add_pairs (sum + two products of bf16 in each lane) is one instruction.
+// key lies in [begin, end), `otherwise` in the rest), kQueryTile and kTileVectors (queries that share one reading of a
+// block, and how many of the two vectors of lanes they take at a time, as registers allow), and kMultipliesPairs:
+// whether add_pairs (sum + two products of bf16 in each lane) is one instruction.
 #pragma once
 
 #include "kernels/lanes_simd.h"
@@ -36,113 +37,139 @@ struct PairsBf16 {
 // How far ahead of the cells in use the next are asked for: blocks of a long context come from memory.
 inline constexpr int kCellsAhead = 4096;
 
-// Q queries' sums in 32 lanes.
-template <class V, int Q>
+// Of a vector of lanes, each with the two of a stored pair.
+template <class Pairs>
+inline constexpr int64_t kVectorBytes = 2 * kLanes* Pairs::kBytes;
+
+// Q queries' sums in W vectors of lanes.
+template <class V, int Q, int W>
 struct Sums {
-  typename V::Floats lane[Q][2];
+  typename V::Floats lane[Q][W];
 };
 
-// sums[q] += Σ over i < n of weights[q * stride + i] * cell[i], in ascending order. cells: [n / 2][32 lanes][2].
-template <class V, class Pairs, int Q>
-FACET_INLINE void add_products(Sums<V, Q>& sums, const float* weights, int64_t stride, int64_t n,
+// sums[q] += Σ over i < n of weights[q * stride + i] * cell[i], in ascending order. cells: [n / 2][32 lanes][2], from
+// the first lane of the sums on.
+template <class V, class Pairs, int Q, int W>
+FACET_INLINE void add_products(Sums<V, Q, W>& sums, const float* weights, int64_t stride, int64_t n,
                                const std::byte* cells) {
   using Floats = typename V::Floats;
-  constexpr int kRowBytes = 64 * Pairs::kBytes;
-  for (int64_t i = 0; i < n; i += 2, cells += kRowBytes) {
-    Floats even[2], odd[2];
-    FACET_UNROLL for (int line = 0; line < kRowBytes; line += 64) __builtin_prefetch(cells + kCellsAhead + line);
-    Pairs::load(cells, even[0], odd[0]);
-    Pairs::load(cells + kRowBytes / 2, even[1], odd[1]);
+  constexpr int64_t kBytes = kVectorBytes<Pairs>;
+  for (int64_t i = 0; i < n; i += 2, cells += 2 * kBytes) {
+    Floats even[W], odd[W];
+    FACET_UNROLL for (int line = 0; line < W * kBytes; line += 64) __builtin_prefetch(cells + kCellsAhead + line);
+    FACET_UNROLL for (int w = 0; w < W; ++w) Pairs::load(cells + w * kBytes, even[w], odd[w]);
     FACET_UNROLL for (int q = 0; q < Q; ++q) {
       const Floats weight = V::set1(weights[q * stride + i]);
-      sums.lane[q][0] = V::fma(weight, even[0], sums.lane[q][0]);
-      sums.lane[q][1] = V::fma(weight, even[1], sums.lane[q][1]);
+      FACET_UNROLL for (int w = 0; w < W; ++w) sums.lane[q][w] = V::fma(weight, even[w], sums.lane[q][w]);
     }
     if (i + 1 == n) break;  // an odd n: the other half is padding
     FACET_UNROLL for (int q = 0; q < Q; ++q) {
       const Floats weight = V::set1(weights[q * stride + i + 1]);
-      sums.lane[q][0] = V::fma(weight, odd[0], sums.lane[q][0]);
-      sums.lane[q][1] = V::fma(weight, odd[1], sums.lane[q][1]);
+      FACET_UNROLL for (int w = 0; w < W; ++w) sums.lane[q][w] = V::fma(weight, odd[w], sums.lane[q][w]);
     }
   }
 }
 // The same with bf16 weights, two at a time.
-template <class V, class Pairs, int Q>
-FACET_INLINE void add_products(Sums<V, Q>& sums, const uint16_t* weights, int64_t stride, int64_t n,
+template <class V, class Pairs, int Q, int W>
+FACET_INLINE void add_products(Sums<V, Q, W>& sums, const uint16_t* weights, int64_t stride, int64_t n,
                                const std::byte* cells) {
   for (int64_t i = 0; i < n; i += 2, cells += 128) {
-    __builtin_prefetch(cells + kCellsAhead);
-    __builtin_prefetch(cells + kCellsAhead + 64);
+    FACET_UNROLL for (int w = 0; w < W; ++w) __builtin_prefetch(cells + kCellsAhead + 64 * w);
     FACET_UNROLL for (int q = 0; q < Q; ++q) {
-      sums.lane[q][0] = V::add_pairs(sums.lane[q][0], cells, weights + q * stride + i);
-      sums.lane[q][1] = V::add_pairs(sums.lane[q][1], cells + 64, weights + q * stride + i);
+      FACET_UNROLL for (int w = 0; w < W; ++w) sums.lane[q][w] =
+          V::add_pairs(sums.lane[q][w], cells + 64 * w, weights + q * stride + i);
     }
   }
 }
 
 template <class V, class Pairs>
 struct KvKernels {
-  // Scores of Q queries and 32 keys. Weight: float or bf16, here and below.
-  template <int Q, class Weight>
-  static void half_scores(float* scores, const Weight* q, int64_t q_stride, const std::byte* keys, int64_t head_dim,
-                          float scale) {
-    Sums<V, Q> sums;
-    FACET_UNROLL for (int i = 0; i < Q; ++i) sums.lane[i][0] = sums.lane[i][1] = V::zero();
-    add_products<V, Pairs, Q>(sums, q, q_stride, head_dim, keys);
-    FACET_UNROLL for (int i = 0; i < Q; ++i) {
-      V::store(scores + i * kKvBlockKeys, V::mul(sums.lane[i][0], V::set1(scale)));
-      V::store(scores + i * kKvBlockKeys + kLanes, V::mul(sums.lane[i][1], V::set1(scale)));
+  // Calls tile.run<Q, first, W>(i): queries from i on, W of the two vectors of lanes; for n queries and all lanes.
+  template <int Q, class Tile>
+  FACET_INLINE static void run_tile(const Tile& tile, int64_t i) {
+    if constexpr (Q > 2 && V::kTileVectors == 1) {
+      tile.template run<Q, 0, 1>(i);
+      tile.template run<Q, 1, 1>(i);
+    } else {
+      tile.template run<Q, 0, 2>(i);
     }
   }
+  template <class Tile>
+  FACET_INLINE static void for_tiles(int64_t n, const Tile& tile) {
+    constexpr int T = V::kQueryTile;
+    int64_t i = 0;
+    for (; i + T <= n; i += T) run_tile<T>(tile, i);
+    if constexpr (T > 4)
+      for (; i + 4 <= n; i += 4) run_tile<4>(tile, i);
+    for (; i + 2 <= n; i += 2) run_tile<2>(tile, i);
+    for (; i < n; ++i) run_tile<1>(tile, i);
+  }
+
+  // Scores of 32 keys. Weight: float or bf16, here and below.
+  template <class Weight>
+  struct HalfScores {
+    float* scores;
+    const Weight* q;
+    int64_t q_stride;
+    const std::byte* keys;
+    int64_t head_dim;
+    float scale;
+
+    template <int Q, int first, int W>
+    void run(int64_t i) const {
+      Sums<V, Q, W> sums;
+      FACET_UNROLL for (int query = 0; query < Q; ++query) FACET_UNROLL for (int w = 0; w < W; ++w)
+          sums.lane[query][w] = V::zero();
+      add_products<V, Pairs, Q, W>(sums, q + i * q_stride, q_stride, head_dim, keys + first * kVectorBytes<Pairs>);
+      FACET_UNROLL for (int query = 0; query < Q; ++query) FACET_UNROLL for (int w = 0; w < W; ++w) V::store(
+          scores + (i + query) * kKvBlockKeys + (first + w) * kLanes, V::mul(sums.lane[query][w], V::set1(scale)));
+    }
+  };
 
   template <class Weight>
   static void scores(float* scores, const Weight* q, int64_t q_stride, int64_t n, const std::byte* k_block,
                      int64_t head_dim, float scale) {
-    constexpr int T = V::kQueryTile;
     const int64_t half_bytes = 32 * padded_head(head_dim) * Pairs::kBytes;
-    for (int half = 0; half < 2; ++half) {
-      const std::byte* keys = k_block + half * half_bytes;
-      float* to = scores + half * 32;
-      int64_t i = 0;
-      for (; i + T <= n; i += T)
-        half_scores<T>(to + i * kKvBlockKeys, q + i * q_stride, q_stride, keys, head_dim, scale);
-      if constexpr (T > 2)
-        for (; i + T / 2 <= n; i += T / 2)
-          half_scores<T / 2>(to + i * kKvBlockKeys, q + i * q_stride, q_stride, keys, head_dim, scale);
-      for (; i < n; ++i) half_scores<1>(to + i * kKvBlockKeys, q + i * q_stride, q_stride, keys, head_dim, scale);
-    }
+    for (int half = 0; half < 2; ++half)
+      for_tiles(n, HalfScores<Weight>{scores + half * 32, q, q_stride, k_block + half * half_bytes, head_dim, scale});
   }
 
-  // 32 values of d (or `width`, at the end of a head) of Q queries.
-  template <int Q, class Weight>
-  static void strip(float* acc, int64_t acc_stride, const Weight* p, const std::byte* values, int64_t width) {
-    Sums<V, Q> sums;
-    FACET_UNROLL for (int i = 0; i < Q; ++i) {
-      sums.lane[i][0] = load<V>(acc + i * acc_stride, width, 0);
-      sums.lane[i][1] = width > kLanes ? load<V>(acc + i * acc_stride + kLanes, width - kLanes, 0) : V::zero();
+  // 32 values of d, or `width` at the end of a head.
+  template <class Weight>
+  struct Strip {
+    float* acc;
+    int64_t acc_stride;
+    const Weight* p;
+    const std::byte* values;
+    int64_t width;
+
+    template <int Q, int first, int W>
+    void run(int64_t i) const {
+      Sums<V, Q, W> sums;
+      float* to = acc + i * acc_stride;
+      FACET_UNROLL for (int query = 0; query < Q; ++query) {
+        FACET_UNROLL for (int w = 0; w < W; ++w) {
+          const int64_t lane = (first + w) * kLanes;
+          sums.lane[query][w] = width > lane ? load<V>(to + query * acc_stride + lane, width - lane, 0) : V::zero();
+        }
+      }
+      add_products<V, Pairs, Q, W>(sums, p + i * kKvBlockKeys, kKvBlockKeys, kKvBlockKeys,
+                                   values + first * kVectorBytes<Pairs>);
+      FACET_UNROLL for (int query = 0; query < Q; ++query) {
+        FACET_UNROLL for (int w = 0; w < W; ++w) {
+          const int64_t lane = (first + w) * kLanes;
+          if (width > lane) store<V>(to + query * acc_stride + lane, width - lane, sums.lane[query][w]);
+        }
+      }
     }
-    add_products<V, Pairs, Q>(sums, p, kKvBlockKeys, kKvBlockKeys, values);
-    FACET_UNROLL for (int i = 0; i < Q; ++i) {
-      store<V>(acc + i * acc_stride, width, sums.lane[i][0]);
-      if (width > kLanes) store<V>(acc + i * acc_stride + kLanes, width - kLanes, sums.lane[i][1]);
-    }
-  }
+  };
 
   template <class Weight>
   static void accumulate(float* acc, int64_t acc_stride, const Weight* p, int64_t n, const std::byte* v_block,
                          int64_t head_dim) {
-    constexpr int T = V::kQueryTile;
     constexpr int64_t kStripBytes = 32 * kKvBlockKeys * Pairs::kBytes;
-    for (int64_t d = 0; d < head_dim; d += 32, v_block += kStripBytes) {
-      const int64_t width = head_dim - d < 32 ? head_dim - d : 32;
-      float* to = acc + d;
-      int64_t i = 0;
-      for (; i + T <= n; i += T) strip<T>(to + i * acc_stride, acc_stride, p + i * kKvBlockKeys, v_block, width);
-      if constexpr (T > 2)
-        for (; i + T / 2 <= n; i += T / 2)
-          strip<T / 2>(to + i * acc_stride, acc_stride, p + i * kKvBlockKeys, v_block, width);
-      for (; i < n; ++i) strip<1>(to + i * acc_stride, acc_stride, p + i * kKvBlockKeys, v_block, width);
-    }
+    for (int64_t d = 0; d < head_dim; d += 32, v_block += kStripBytes)
+      for_tiles(n, Strip<Weight>{acc + d, acc_stride, p, v_block, head_dim - d < 32 ? head_dim - d : 32});
   }
 };
 

@@ -13,7 +13,7 @@ struct Lanes {
   struct Doubles {
     __m256d part[4];
   };
-  static constexpr int kQueryTile = 2;
+  static constexpr int kQueryTile = 4, kTileVectors = 1;
   static constexpr bool kMultipliesPairs = false;
   static constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 

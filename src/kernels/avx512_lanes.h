@@ -11,7 +11,7 @@ struct Lanes {
   struct Doubles {
     __m512d low, high;
   };
-  static constexpr int kQueryTile = 8;
+  static constexpr int kQueryTile = 8, kTileVectors = 2;
   static constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
   FACET_INLINE static Floats zero() { return _mm512_setzero_ps(); }
