@@ -41,8 +41,7 @@ QUICK = ("e2b-q4_0", "gemma-3-270m-q4_k_m")
 # Groups of rows that share their runs, most telling first. Rounds: how often each engine runs.
 SHORT = ("pp512", "pp512-no-skip", "tg32")
 GROUPS = [
-    *[(file, "short", SHORT, 3) for file in FILES],
-    ("26b-a4b-q4_0", "short", ("pp256",), 3),
+    *[(file, "short", (*SHORT, "pp256") if file.startswith("26b") else SHORT, 3) for file in FILES],
     ("e2b-q4_0", "load", ("load",), 3),
     ("gemma-3-270m-q4_k_m", "load", ("load",), 3),
     ("e2b-q4_0", "parallel", ("tg32 x 4", "tg32 x 8"), 3),
@@ -190,14 +189,17 @@ def calibrate(name, path, again):
 
 
 def run_short(path, settings, rows):
-    lengths = lambda pattern: sorted({match[1] for match in (re.fullmatch(pattern, row) for row in rows) if match})
+    def lengths(pattern):  # that rows of this form name
+        return sorted({match[1] for match in (re.fullmatch(pattern, row) for row in rows) if match}, key=int)
+
     reading, everything, writing = lengths(r"pp(\d+)"), lengths(r"pp(\d+)-no-skip"), lengths(r"tg(\d+)")
     ours, theirs = {}, {}
     if reading or writing:
         ours |= facet_bench(path, "-p", ",".join(reading) or 0, "-n", ",".join(writing) or 0)
     if everything:
-        ours |= {f"{test}-no-skip": row for test, row in facet_bench(path, "-p", ",".join(everything), "-n", 0, "--no-skip").items()}
-    for length in sorted({*reading, *everything}):
+        done = facet_bench(path, "-p", ",".join(everything), "-n", 0, "--no-skip")
+        ours |= {f"{test}-no-skip": row for test, row in done.items()}
+    for length in sorted({*reading, *everything}, key=int):
         speed = peer_bench(path, settings["read"], "-p", length, "-n", 0)[0]
         theirs |= dict.fromkeys((f"pp{length}", f"pp{length}-no-skip"), (speed, settings["read"]))
     for length in writing:

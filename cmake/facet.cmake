@@ -22,6 +22,13 @@ if(MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
 
+if(NOT FACET_UNITY MATCHES "^[0-9]+$")
+  message(FATAL_ERROR "FACET_UNITY: expected a number of sources, found '${FACET_UNITY}'; a folder that was configured before starts anew with cmake --fresh")
+endif()
+if(NOT CMAKE_BUILD_TYPE)  # CMake drops every setting where a folder's compiler changes
+  message(FATAL_ERROR "CMAKE_BUILD_TYPE is empty: expected a preset, as in cmake --fresh --preset release (CMakePresets.json)")
+endif()
+
 # -ffp-contract=off: a multiplication and an addition are fused only where the source says so, or two inlined copies of
 # one function could round differently (the row law, docs/row-law.md).
 add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror -ffp-contract=off -fno-strict-aliasing)
@@ -35,8 +42,8 @@ endif()
 if(FACET_SANITIZE)
   add_compile_options(-fsanitize=${FACET_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   if(FACET_SANITIZE MATCHES undefined)
-    # A third of the build, and nothing lost: a use of null or of a pointer that wrapped around ends in the address
-    # sanitizer's report as well, object sizes are its own subject, and nothing here casts down a hierarchy.
+    # A third of the build, for little: a use of null or of a pointer that wrapped around ends in the address sanitizer's
+    # report where it is outside of memory, object sizes are its own subject, and nothing here casts down a hierarchy.
     add_compile_options(-fno-sanitize=null,object-size,pointer-overflow,vptr)
   endif()
   add_link_options(-fsanitize=${FACET_SANITIZE})
@@ -82,7 +89,7 @@ endfunction()
 
 # What the tests' own sources are compiled with: they are a third of all lines, and their speed is nobody's.
 set(FACET_TEST_OPTIONS -O1)
-if(FACET_SANITIZE MATCHES undefined)  # what they call is checked
+if(FACET_SANITIZE MATCHES undefined)  # the libraries are checked; of inline functions only what they or a fuzzer use
   list(APPEND FACET_TEST_OPTIONS -fno-sanitize=undefined)
 endif()
 if(FACET_FUZZ)

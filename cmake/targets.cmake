@@ -82,13 +82,13 @@ if(Python3_FOUND)
   add_test(NAME tools_fetch COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/tools/fetch_test.py)
   add_test(NAME tools_versus COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/tools/versus_test.py)
   set_tests_properties(tools_fetch tools_versus PROPERTIES LABELS tools)
-  if(TARGET facet_program)  # downloads, against a server on this machine
+  if(TARGET facet_program AND NOT FACET_COVERAGE)  # downloads, against a server on this machine
     add_test(NAME hub_pull COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/hub/pull_test.py)
     add_test(NAME convert_kill COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/convert/kill_test.py)
     add_test(NAME packs COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/cli/pack_test.py)
     set_tests_properties(hub_pull convert_kill packs PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program>)
     set_tests_properties(convert_kill packs PROPERTIES LABELS slow RUN_SERIAL ON)  # its moments are shares of a run's time
-    if(NOT FACET_SANITIZE AND NOT FACET_COVERAGE)  # which take memory of their own
+    if(NOT FACET_SANITIZE)  # which take memory of their own
       add_test(NAME engine_plan COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tests/engine/plan_test.py)
       set_tests_properties(engine_plan PROPERTIES ENVIRONMENT FACET_PROGRAM=$<TARGET_FILE:facet_program>
                            LABELS slow COST 400)
@@ -96,8 +96,10 @@ if(Python3_FOUND)
   endif()
 endif()
 
-add_executable(example_generate ${PROJECT_SOURCE_DIR}/examples/generate.cc)
-target_link_libraries(example_generate PRIVATE facet_engine)
+if(NOT FACET_COVERAGE)  # whose fuzzers alone have what they link
+  add_executable(example_generate ${PROJECT_SOURCE_DIR}/examples/generate.cc)
+  target_link_libraries(example_generate PRIVATE facet_engine)
+endif()
 
 if(FACET_BENCH)
   find_package(benchmark QUIET)
@@ -112,7 +114,7 @@ if(FACET_BENCH)
 endif()
 
 include(cmake/install.cmake)
-if(NOT FACET_SANITIZE)
+if(NOT FACET_SANITIZE AND NOT FACET_COVERAGE)
   add_test(NAME install COMMAND ${CMAKE_COMMAND} -DBUILD=${PROJECT_BINARY_DIR} -DSOURCE=${PROJECT_SOURCE_DIR}
            -DWORK=${PROJECT_BINARY_DIR}/install-test -DCOMPILER=${CMAKE_CXX_COMPILER}
            -P ${PROJECT_SOURCE_DIR}/tests/install/install_test.cmake)

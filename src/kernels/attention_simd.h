@@ -1,10 +1,11 @@
 // Attention over one block of 64 keys for a vector of 16 floats (see lanes_simd.h). Both products are one loop: sums in
-// 32 lanes (keys for scores, values of d for the weighted sum), two steps of the sum a stored pair, one query's weight
-// spread over all lanes. Each lane adds in ascending order, so that a query's result does not depend on its tile.
+// 32 lanes, or 16 of them at a time (keys for scores, values of d for the weighted sum), two steps of the sum a stored
+// pair, one query's weight spread over all lanes. Each lane adds in ascending order, so that a query's result does not
+// depend on its tile.
 //
 // V has, besides: pairs_f32, pairs_f16, pairs_bf16 (16 stored pairs to their even and odd halves), inside (lanes whose
-// key lies in [begin, end), `otherwise` in the rest), kQueryTile and kTileVectors (queries that share one reading of a
-// block, and how many of the two vectors of lanes they take at a time, as registers allow), and kMultipliesPairs:
+// key lies in [begin, end), `otherwise` in the rest), kQueryTile (queries that share one reading of a block: 4 or 8),
+// kTileVectors (how many of the two vectors of lanes a tile of more than two queries takes), and kMultipliesPairs:
 // whether add_pairs (sum + two products of bf16 in each lane) is one instruction.
 #pragma once
 
@@ -37,9 +38,9 @@ struct PairsBf16 {
 // How far ahead of the cells in use the next are asked for: blocks of a long context come from memory.
 inline constexpr int kCellsAhead = 4096;
 
-// Of a vector of lanes, each with the two of a stored pair.
+// Bytes of one vector of lanes: a stored pair each.
 template <class Pairs>
-inline constexpr int64_t kVectorBytes = 2 * kLanes* Pairs::kBytes;
+inline constexpr int64_t kVectorBytes = kLanes * 2 * int64_t{Pairs::kBytes};
 
 // Q queries' sums in W vectors of lanes.
 template <class V, int Q, int W>
@@ -73,18 +74,21 @@ FACET_INLINE void add_products(Sums<V, Q, W>& sums, const float* weights, int64_
 template <class V, class Pairs, int Q, int W>
 FACET_INLINE void add_products(Sums<V, Q, W>& sums, const uint16_t* weights, int64_t stride, int64_t n,
                                const std::byte* cells) {
-  for (int64_t i = 0; i < n; i += 2, cells += 128) {
-    FACET_UNROLL for (int w = 0; w < W; ++w) __builtin_prefetch(cells + kCellsAhead + 64 * w);
+  constexpr int64_t kBytes = kVectorBytes<Pairs>;
+  for (int64_t i = 0; i < n; i += 2, cells += 2 * kBytes) {
+    FACET_UNROLL for (int w = 0; w < W; ++w) { __builtin_prefetch(cells + kCellsAhead + w * kBytes); }
     FACET_UNROLL for (int q = 0; q < Q; ++q) {
-      FACET_UNROLL for (int w = 0; w < W; ++w) sums.lane[q][w] =
-          V::add_pairs(sums.lane[q][w], cells + 64 * w, weights + q * stride + i);
+      FACET_UNROLL for (int w = 0; w < W; ++w) {
+        sums.lane[q][w] = V::add_pairs(sums.lane[q][w], cells + w * kBytes, weights + q * stride + i);
+      }
     }
   }
 }
 
 template <class V, class Pairs>
 struct KvKernels {
-  // Calls tile.run<Q, first, W>(i): queries from i on, W of the two vectors of lanes; for n queries and all lanes.
+  // Calls tile.run<Q, first, W>(i) for Q queries from i on and all lanes: W vectors from `first` on. Two queries and
+  // fewer have registers for both.
   template <int Q, class Tile>
   FACET_INLINE static void run_tile(const Tile& tile, int64_t i) {
     if constexpr (Q > 2 && V::kTileVectors == 1) {
@@ -94,9 +98,11 @@ struct KvKernels {
       tile.template run<Q, 0, 2>(i);
     }
   }
+  // The same for all of n queries.
   template <class Tile>
   FACET_INLINE static void for_tiles(int64_t n, const Tile& tile) {
     constexpr int T = V::kQueryTile;
+    static_assert(T == 4 || T == 8);
     int64_t i = 0;
     for (; i + T <= n; i += T) run_tile<T>(tile, i);
     if constexpr (T > 4)
@@ -118,11 +124,16 @@ struct KvKernels {
     template <int Q, int first, int W>
     void run(int64_t i) const {
       Sums<V, Q, W> sums;
-      FACET_UNROLL for (int query = 0; query < Q; ++query) FACET_UNROLL for (int w = 0; w < W; ++w)
-          sums.lane[query][w] = V::zero();
+      FACET_UNROLL for (int query = 0; query < Q; ++query) {
+        FACET_UNROLL for (int w = 0; w < W; ++w) { sums.lane[query][w] = V::zero(); }
+      }
       add_products<V, Pairs, Q, W>(sums, q + i * q_stride, q_stride, head_dim, keys + first * kVectorBytes<Pairs>);
-      FACET_UNROLL for (int query = 0; query < Q; ++query) FACET_UNROLL for (int w = 0; w < W; ++w) V::store(
-          scores + (i + query) * kKvBlockKeys + (first + w) * kLanes, V::mul(sums.lane[query][w], V::set1(scale)));
+      FACET_UNROLL for (int query = 0; query < Q; ++query) {
+        FACET_UNROLL for (int w = 0; w < W; ++w) {
+          V::store(scores + (i + query) * kKvBlockKeys + (first + w) * kLanes,
+                   V::mul(sums.lane[query][w], V::set1(scale)));
+        }
+      }
     }
   };
 
@@ -145,6 +156,7 @@ struct KvKernels {
 
     template <int Q, int first, int W>
     void run(int64_t i) const {
+      if (width <= first * kLanes) return;
       Sums<V, Q, W> sums;
       float* to = acc + i * acc_stride;
       FACET_UNROLL for (int query = 0; query < Q; ++query) {

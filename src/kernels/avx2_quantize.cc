@@ -13,7 +13,7 @@
 
 FACET_TARGET_BEGIN("avx2,fma,f16c")
 
-#include "kernels/quantize_rows_simd.h"
+#include "kernels/quantize_types_simd.h"
 
 namespace facet::kernels::avx2 {
 namespace {

@@ -13,7 +13,7 @@
 
 FACET_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq")
 
-#include "kernels/quantize_rows_simd.h"
+#include "kernels/quantize_types_simd.h"
 
 namespace facet::kernels::avx512 {
 namespace {

@@ -1,13 +1,13 @@
 // Quantisers of floats and of the types whose blocks have 32 values and stand alone (quantization.md 2).
 #pragma once
 
-#include "kernels/quantize_groups_simd.h"
+#include "kernels/quantize_pieces_simd.h"
 
 namespace facet::kernels::simd {
 
 template <class Tier>
 struct SmallBlockQuantizers {
-  using G = Groups<Tier>;
+  using G = QuantizerPieces<Tier>;
   using Source = typename G::Source;
   using Weights = typename G::Weights;
   template <int n>

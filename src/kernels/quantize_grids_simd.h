@@ -1,13 +1,13 @@
 // Quantisers of the types whose codes stand for an uneven grid, four-bit floats or -1, 0, 1 (quantization.md 4).
 #pragma once
 
-#include "kernels/quantize_groups_simd.h"
+#include "kernels/quantize_pieces_simd.h"
 
 namespace facet::kernels::simd {
 
 template <class Tier>
 struct GridQuantizers {
-  using G = Groups<Tier>;
+  using G = QuantizerPieces<Tier>;
   using Fits = typename G::Fits;
   using F = typename G::F;
   using Source = typename G::Source;

@@ -1,13 +1,13 @@
 // Quantisers of the K-quants: super-blocks of 256 values with scales of scales (quantization.md 3).
 #pragma once
 
-#include "kernels/quantize_groups_simd.h"
+#include "kernels/quantize_pieces_simd.h"
 
 namespace facet::kernels::simd {
 
 template <class Tier>
 struct KQuantizers {
-  using G = Groups<Tier>;
+  using G = QuantizerPieces<Tier>;
   using Fits = typename G::Fits;
   using F = typename G::F;
   using Source = typename G::Source;

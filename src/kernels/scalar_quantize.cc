@@ -11,7 +11,7 @@
 #include "tensor/half.h"
 #include "tensor/quant_blocks.h"
 
-#include "kernels/quantize_rows_simd.h"
+#include "kernels/quantize_types_simd.h"
 
 namespace facet::kernels::scalar {
 namespace {

@@ -152,7 +152,7 @@ TEST(AttentionKernels, MultiplyPairsOfBf16) {
     if (kv.scores_bf16 == nullptr) return;
     some = true;
     const Block k(kv, d, true, 1100), v(kv, d, false, 1200);
-    const int64_t n = 13, stride = padded_head(d);
+    const int64_t n = 15, stride = padded_head(d);
     std::vector<float> q = random_row(n * stride, 3, 1300), p = random_row(n * kKvBlockKeys, 1, 1400);
     for (int64_t i = 0; i < n * stride; ++i)
       if (i % stride >= d) q[static_cast<size_t>(i)] = 0;
@@ -191,7 +191,7 @@ TEST(AttentionKernels, MultiplyPairsOfBf16) {
 
 TEST(AttentionKernels, GiveAQueryTheSameBitsInEveryTile) {
   for_every_head([](const Table&, const KvType& kv, int64_t d) {
-    const int64_t n = 13;
+    const int64_t n = 15;  // tiles of eight, four, two and one
     const Block k(kv, d, true, 800), v(kv, d, false, 900);
     const std::vector<float> q = random_row(n * d, 3, 1000);
     std::vector<float> scores(static_cast<size_t>(n * kKvBlockKeys)), one(kKvBlockKeys);

@@ -1,4 +1,5 @@
-// The quantisers of a tier, by type.
+// The quantisers of a tier, by type. To be included between FACET_TARGET_BEGIN and FACET_TARGET_END, behind <cstring>,
+// <limits>, <span>, kernels/inline.h, kernels/quantize.h, tensor/half.h and tensor/quant_blocks.h.
 #pragma once
 
 #include "kernels/quantize_blocks_simd.h"

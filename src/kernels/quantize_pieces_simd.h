@@ -7,7 +7,7 @@
 namespace facet::kernels::simd {
 
 template <class Tier>
-struct Groups {
+struct QuantizerPieces {
   using Fits = Fit<Tier>;
   using F = typename Fits::F;
   static constexpr int kLanes = Tier::kLanes;
@@ -18,7 +18,7 @@ struct Groups {
     std::memcpy(out + number * static_cast<int64_t>(sizeof(Block)), &block, sizeof(block));
   }
 
-  // nearest((x + offset) / step) within 0 … most, as bytes.
+  // nearest((x + offset) / step) within low … high, less low, as bytes.
   template <int n>
   static void recode(uint8_t* code, const float* x, float offset, float step, float low, float high) {
     for (int i = 0; i < n; ++i) {
