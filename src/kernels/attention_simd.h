@@ -87,6 +87,10 @@ FACET_INLINE void add_products(Sums<V, Q, W>& sums, const uint16_t* weights, int
 
 template <class V, class Pairs>
 struct KvKernels {
+  using Floats = typename V::Floats;
+  // Of d, that all queries take before the next: its keys are those that were asked for during the one before, and
+  // memory has the time of all queries to send them.
+  static constexpr int64_t kChunk = kCellsAhead / (32 * Pairs::kBytes);
   // Calls tile.run<Q, first, W>(i) for Q queries from i on and all lanes: W vectors from `first` on. Two queries and
   // fewer have registers for both.
   template <int Q, class Tile>
@@ -118,20 +122,24 @@ struct KvKernels {
     const Weight* q;
     int64_t q_stride;
     const std::byte* keys;
-    int64_t head_dim;
+    int64_t n;          // of d
+    bool begins, ends;  // otherwise sums go on in `scores`
     float scale;
 
     template <int Q, int first, int W>
     void run(int64_t i) const {
       Sums<V, Q, W> sums;
-      FACET_UNROLL for (int query = 0; query < Q; ++query) {
-        FACET_UNROLL for (int w = 0; w < W; ++w) { sums.lane[query][w] = V::zero(); }
-      }
-      add_products<V, Pairs, Q, W>(sums, q + i * q_stride, q_stride, head_dim, keys + first * kVectorBytes<Pairs>);
+      float* to = scores + i * kKvBlockKeys + first * kLanes;
       FACET_UNROLL for (int query = 0; query < Q; ++query) {
         FACET_UNROLL for (int w = 0; w < W; ++w) {
-          V::store(scores + (i + query) * kKvBlockKeys + (first + w) * kLanes,
-                   V::mul(sums.lane[query][w], V::set1(scale)));
+          sums.lane[query][w] = begins ? V::zero() : V::load(to + query * kKvBlockKeys + w * kLanes);
+        }
+      }
+      add_products<V, Pairs, Q, W>(sums, q + i * q_stride, q_stride, n, keys + first * kVectorBytes<Pairs>);
+      FACET_UNROLL for (int query = 0; query < Q; ++query) {
+        FACET_UNROLL for (int w = 0; w < W; ++w) {
+          const Floats sum = sums.lane[query][w];
+          V::store(to + query * kKvBlockKeys + w * kLanes, ends ? V::mul(sum, V::set1(scale)) : sum);
         }
       }
     }
@@ -141,8 +149,13 @@ struct KvKernels {
   static void scores(float* scores, const Weight* q, int64_t q_stride, int64_t n, const std::byte* k_block,
                      int64_t head_dim, float scale) {
     const int64_t half_bytes = 32 * padded_head(head_dim) * Pairs::kBytes;
-    for (int half = 0; half < 2; ++half)
-      for_tiles(n, HalfScores<Weight>{scores + half * 32, q, q_stride, k_block + half * half_bytes, head_dim, scale});
+    for (int half = 0; half < 2; ++half, k_block += half_bytes) {
+      for (int64_t d = 0; d < head_dim; d += kChunk) {
+        const int64_t left = head_dim - d;
+        for_tiles(n, HalfScores<Weight>{scores + half * 32, q + d, q_stride, k_block + d * 32 * Pairs::kBytes,
+                                        left < kChunk ? left : kChunk, d == 0, left <= kChunk, scale});
+      }
+    }
   }
 
   // 32 values of d, or `width` at the end of a head.
