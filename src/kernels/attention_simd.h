@@ -91,6 +91,7 @@ struct KvKernels {
   // Of d, that all queries take before the next: its keys are those that were asked for during the one before, and
   // memory has the time of all queries to send them.
   static constexpr int64_t kChunk = kCellsAhead / (32 * Pairs::kBytes);
+
   // Calls tile.run<Q, first, W>(i) for Q queries from i on and all lanes: W vectors from `first` on. Two queries and
   // fewer have registers for both.
   template <int Q, class Tile>
