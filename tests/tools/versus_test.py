@@ -17,7 +17,8 @@ if sys.argv[1] == "run": sys.exit()
 value = lambda name, default: sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
 row = {"isa": "avx2", "threads": 2, "bound_by_memory": 50.0, "bound_by_arithmetic": 300.0, "machine_read_gb_per_s": 20.0, "machine_int8_gops": 400.0}
 depth = f" @ d{value('-d', '0')}" if "-d" in sys.argv else ""
-if value("-p", "512") != "0": print(json.dumps({**row, "test": f"pp{value('-p', '512')}{depth}", "tokens_per_s": 30.0 if "--no-skip" in sys.argv else 90.0}))
+for length in value("-p", "512").split(","):
+    if length != "0": print(json.dumps({**row, "test": f"pp{length}{depth}", "tokens_per_s": 30.0 if "--no-skip" in sys.argv else 90.0}))
 for count in value("--parallel", "1").split(","):
     if value("-n", "128") != "0": print(json.dumps({**row, "test": f"tg{value('-n', '128')}{f' x {count}' if count != '1' else ''}{depth}", "tokens_per_s": 40.0}))
 """
